@@ -1,0 +1,259 @@
+"""The plan: what the planner decided, as frozen values that every later room reads.
+
+Nothing here decides anything. Components turn a `Plan` into resources, `berth.gateway` turns its `GatewayPlan` into
+Envoy files, `berth.report` prints it. Names are the field's: a replica is one running engine of a revision of a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from berth.catalogue.units import Bytes
+from berth.planner.verdict import CardVerdict, ReplicaMemory, Verdict
+
+Argument = str | int | float | bool | None
+"""The value of one engine flag; True is a bare flag, False its `--no-` form, None leaves the flag out."""
+
+
+class Severity(StrEnum):
+    """How much a note matters to the reader of a plan."""
+
+    NOTE = "note"
+    WARNING = "warning"
+    REFUSAL = "refusal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """One sentence about one place in the stack file: where, what is, what must be, what to do."""
+
+    severity: Severity
+    where: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local:
+    """The machine that runs Pulumi."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ssh:
+    """A machine reached over SSH; `secrets` are names, never values."""
+
+    host: str
+    user: str | None = None
+    port: int = 22
+    host_key: str | None = None
+    key_file: str | None = None
+    sudo_password: str | None = None
+    proxy_jump: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One GPU of a host, by its index there; total is what the driver reports."""
+
+    index: int
+    model: str
+    total: Bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostPlan:
+    """One machine. `root` is the folder on it that holds everything this stack makes."""
+
+    name: str
+    connection: Local | Ssh
+    runtime: Literal["process", "docker"]
+    root: str
+    init: Literal["auto", "systemd", "supervisord"] = "auto"
+    cards: tuple[Card, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubWeights:
+    """A model on the Hugging Face hub at a pinned commit; `token` names a secret."""
+
+    repo: str
+    revision: str
+    token: str | None = None
+    endpoint: str = "https://huggingface.co"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathWeights:
+    """A model folder that already lies on the host."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomWeights:
+    """A tiny model of random weights that Berth writes itself; `shape` names an entry of the catalogue."""
+
+    shape: str
+
+
+Weights = HubWeights | PathWeights | RandomWeights
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedEngine:
+    """An engine installed from Python packages into an environment of its own.
+
+    `requirements` and `overrides` are pinned lines as uv reads them; `overlay` maps a path below site-packages to the
+    text of a file that is added there after the installation.
+    """
+
+    requirements: tuple[str, ...]
+    overrides: tuple[str, ...] = ()
+    overlay: Mapping[str, str] = field(default_factory=dict)
+    python: str = "3.11"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExistingEngine:
+    """An engine in an environment that is on the host already; `path` holds `bin/`."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageEngine:
+    """An engine in a container image, by tag or digest."""
+
+    image: str
+
+
+Installation = PackagedEngine | ExistingEngine | ImageEngine
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnginePlan:
+    """Which engine serves, in which version, and where it comes from."""
+
+    name: Literal["vllm", "sglang", "tgi"]
+    version: str
+    device: Literal["cuda", "cpu"]
+    installation: Installation
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicaPlan:
+    """One running engine.
+
+    `arguments` are the engine's own flags without their dashes, in rendering order and without model, host and port,
+    which the component adds. `environment` holds plain values, `secrets` maps an environment name to a secret's name.
+    Times are in seconds.
+    """
+
+    model: str
+    revision: str
+    index: int
+    host: str
+    cards: tuple[int, ...]
+    port: int
+    engine: EnginePlan
+    weights: Weights
+    served_names: tuple[str, ...]
+    arguments: Mapping[str, Argument | Sequence[str]]
+    environment: Mapping[str, str]
+    secrets: Mapping[str, str]
+    on_change: Literal["surge", "hold", "refuse"]
+    start_order: int
+    start_timeout_s: float
+    stop_timeout_s: float
+    max_concurrency: int
+    memory: ReplicaMemory | None = None
+
+    @property
+    def name(self) -> str:
+        """The replica's name, unique in the stack: `qwen-main-0`."""
+        return f"{self.model}-{self.revision}-{self.index}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyPlan:
+    """A client of the gateway; `secret` names its key, None means that Berth generates one."""
+
+    name: str
+    secret: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevisionShare:
+    """A revision of a model as the gateway sees it: its share of the traffic in whole percent, its replicas."""
+
+    revision: str
+    percent: int
+    replicas: tuple[str, ...]
+    max_concurrency: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRoute:
+    """How the gateway reaches one served model; `aliases` are further names clients may use."""
+
+    name: str
+    aliases: tuple[str, ...]
+    revisions: tuple[RevisionShare, ...]
+    max_model_len: int | None = None
+    created: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayPlan:
+    """The OpenAI-compatible door of the stack. `bind` is the address it listens on; `open` means that no key is asked."""
+
+    host: str
+    bind: str
+    port: int
+    admin_port: int
+    metrics_port: int
+    open: bool
+    keys: tuple[KeyPlan, ...]
+    models: tuple[ModelRoute, ...]
+    max_body: Bytes
+    idle_timeout_s: float
+    hold_limit_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmokePlan:
+    """What the proof asks of one model: `prompts` are sent one by one as completions, the first streamed as a chat."""
+
+    model: str
+    prompts: tuple[str, ...]
+    timeout_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything decided about one stack. `replicas` stand in start order."""
+
+    stack: str
+    profile: str
+    hosts: Mapping[str, HostPlan]
+    replicas: tuple[ReplicaPlan, ...]
+    gateway: GatewayPlan | None
+    smoke: tuple[SmokePlan, ...]
+    cards: tuple[CardVerdict, ...]
+    notes: tuple[Note, ...]
+    secrets: frozenset[str]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict of all cards; a stack without cards fits."""
+        return Verdict.worst(card.verdict for card in self.cards)
+
+    @property
+    def refusals(self) -> tuple[Note, ...]:
+        """The notes that stop the plan, in the order of the stack file."""
+        return tuple(note for note in self.notes if note.severity is Severity.REFUSAL)

@@ -1,0 +1,6 @@
+//go:build tools
+
+// Package tools pins the programs that the bootstrap builds from this module.
+package tools
+
+import _ "github.com/pulumi/pulumi/sdk/v3/python/cmd/pulumi-language-python"
