@@ -1,0 +1,1 @@
+"""One module per engine: how it starts, what it is told, when it is ready, what its failures mean."""

@@ -1,0 +1,175 @@
+"""What an inference engine is to the rest of Berth, whichever one it is.
+
+One module per engine holds everything that is particular about it: how it is started, when it is ready, what its log
+lines mean, how it is installed. The planner and the components speak to the `Engine` protocol alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+Argument = str | int | float | bool | None
+"""The value of one flag; True is a bare flag, False its `--no-` form, None leaves the flag out."""
+
+Arguments = Mapping[str, Argument | Sequence[str]]
+"""An engine's own flags without their dashes, in rendering order; a sequence is a flag with several values."""
+
+Device = Literal["cuda", "cpu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """How an engine is installed from Python packages into an environment of its own.
+
+    `requirements` and `overrides` are pinned lines as uv reads them; `overlay` maps a path below site-packages to the
+    text of a file that is added there after the installation.
+    """
+
+    requirements: tuple[str, ...]
+    overrides: tuple[str, ...] = ()
+    overlay: Mapping[str, str] = field(default_factory=dict)
+    python: str = "3.11"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A way in which an engine fails to start or ends: how its log shows it, why, and what to do.
+
+    `pattern` is a regular expression searched in single log lines; `cause` may name its groups: `{context}`.
+    """
+
+    name: str
+    pattern: str
+    cause: str
+    cure: str
+
+    def match(self, line: str) -> Failure | None:
+        """This failure with the facts of the line filled in, or None when the line does not show it."""
+        found = re.search(self.pattern, line)
+        if found is None:
+            return None
+        facts = {name: value or "?" for name, value in found.groupdict().items()}
+        return Failure(
+            name=self.name,
+            pattern=self.pattern,
+            cause=_fill(self.cause, facts),
+            cure=_fill(self.cure, facts),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.cause}; {self.cure}"
+
+
+class Engine(Protocol):
+    """An inference engine with an OpenAI-compatible HTTP server."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name in a stack file."""
+        ...
+
+    @property
+    def health_path(self) -> str:
+        """The path that answers 200 when the engine is alive and its model is loaded."""
+        ...
+
+    @property
+    def models_path(self) -> str:
+        """The path that lists the served models."""
+        ...
+
+    @property
+    def metrics_path(self) -> str:
+        """The path of the Prometheus metrics."""
+        ...
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The failures whose log lines are known, the more telling first."""
+        ...
+
+    def command(
+        self,
+        environment: str | None,
+        model: str,
+        arguments: Arguments,
+        *,
+        served_names: Sequence[str],
+        host: str,
+        port: int,
+    ) -> list[str]:
+        """The argument list that starts the server; `environment` holds `bin/`, None is an image's own PATH."""
+        ...
+
+    def environment_variables(
+        self, device: Device, *, version: str, cards: Sequence[int] = (), offline: bool = False
+    ) -> dict[str, str]:
+        """What the server's process environment needs; `offline` keeps it from asking a model hub."""
+        ...
+
+    def ready_probe(self, environment: str | None, port: int) -> list[str]:
+        """A command that exits with 0 when the server on 127.0.0.1 is ready; it ends within 5 seconds."""
+        ...
+
+    def progress(self, line: str) -> str | None:
+        """What a log line says about how far a start is, in a few words; None when it says nothing."""
+        ...
+
+    def startup_terminal(self, line: str) -> bool:
+        """Whether a log line shows that this start has failed for good and waiting longer is in vain."""
+        ...
+
+    def explain(self, lines: Iterable[str]) -> Failure | None:
+        """The failure that log lines show, its facts filled in; None when nothing known is found."""
+        ...
+
+    def packaged(self, version: str, device: Device) -> Package | None:
+        """How this version is installed for a device; None when it comes as an image only."""
+        ...
+
+
+def explain(failures: Sequence[Failure], lines: Iterable[str]) -> Failure | None:
+    """The first of `failures` (which stand by how much they tell) that any line shows, taken from its last line."""
+    held = list(lines)
+    for failure in failures:
+        for line in reversed(held):
+            shown = failure.match(line)
+            if shown is not None:
+                return shown
+    return None
+
+
+def flags(arguments: Arguments) -> list[str]:
+    """Arguments as an argument list: `--name value`, `--name` for True, `--no-name` for False."""
+    words: list[str] = []
+    for key, value in arguments.items():
+        name = key.lstrip("-").replace("_", "-")
+        if value is None:
+            continue
+        if value is True:
+            words.append(f"--{name}")
+        elif value is False:
+            words.append(f"--no-{name}")
+        elif isinstance(value, (str, int, float)):
+            words += [f"--{name}", str(value)]
+        else:
+            words += [f"--{name}", *value]
+    return words
+
+
+def http_probe(environment: str | None, port: int, path: str) -> list[str]:
+    """A command that exits with 0 when the path answers 2xx within 5 seconds, using the environment's own Python."""
+    python = f"{environment}/bin/python" if environment is not None else "python3"
+    # No proxy: a host's http_proxy must not stand between the probe and its own loopback. -I keeps the working
+    # folder and PYTHON* variables out, -S the site-packages, so that it costs some 50 ms.
+    code = "import sys, urllib.request as u; u.build_opener(u.ProxyHandler({})).open(sys.argv[1], timeout=5).read(1)"
+    return [python, "-I", "-S", "-c", code, f"http://127.0.0.1:{port}{path}"]
+
+
+def _fill(text: str, facts: Mapping[str, str]) -> str:
+    for name, value in facts.items():
+        text = text.replace("{" + name + "}", value)
+    return text
