@@ -18,7 +18,7 @@ def test_files_are_a_model_folder():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_vocabulary_fills_the_model_and_has_every_byte(shape):
+def test_vocabulary_fills_the_model_and_has_every_byte(shape: str):
     vocabulary = json.loads(files(shape)["tokenizer.json"])["model"]["vocab"]
     assert sorted(vocabulary.values()) == list(range(SHAPES[shape].vocabulary))
     assert sum(1 for number in vocabulary.values() if number < 256) == 256
