@@ -1,0 +1,37 @@
+"""The gateway: from a `GatewayPlan` to the files of an Envoy that speaks OpenAI's API. Pure functions, no I/O."""
+
+from berth.gateway.admin import Published, healthy, published, rejections
+from berth.gateway.bootstrap import bootstrap
+from berth.gateway.clusters import between, clusters
+from berth.gateway.endpoints import EndpointState, endpoints, read_endpoints, state
+from berth.gateway.flat import flat_bootstrap
+from berth.gateway.keys import with_keys, without_keys
+from berth.gateway.listener import listeners
+from berth.gateway.names import cluster_name, endpoints_file
+from berth.gateway.process import ENVOY_REQUIREMENT, command, envoy_path, validate_command
+from berth.gateway.routes import routes
+
+__all__ = [
+    "ENVOY_REQUIREMENT",
+    "EndpointState",
+    "Published",
+    "between",
+    "bootstrap",
+    "cluster_name",
+    "clusters",
+    "command",
+    "endpoints",
+    "endpoints_file",
+    "envoy_path",
+    "flat_bootstrap",
+    "healthy",
+    "listeners",
+    "published",
+    "read_endpoints",
+    "rejections",
+    "routes",
+    "state",
+    "validate_command",
+    "with_keys",
+    "without_keys",
+]

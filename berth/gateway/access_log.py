@@ -1,0 +1,54 @@
+"""One JSON line per request: who asked which model, what came back, how long each part took."""
+
+from __future__ import annotations
+
+from berth.gateway.names import BODY_NAMESPACE, CLIENT_HEADER, ROUTE_NAMESPACE
+from berth.gateway.xds import Json, typed
+
+FIELDS: Json = {
+    "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "client": f"%REQ({CLIENT_HEADER})%",
+    "model": f"%METADATA(ROUTE:{ROUTE_NAMESPACE}:model)%",
+    "asked": f"%DYNAMIC_METADATA({BODY_NAMESPACE}:model):256%",
+    "method": "%REQ(:METHOD)%",
+    "path": "%PATH(NQ:ORIG_OR_PATH)%",
+    "status": "%RESPONSE_CODE%",
+    "flags": "%RESPONSE_FLAGS%",
+    "details": "%RESPONSE_CODE_DETAILS%",
+    "duration_ms": "%DURATION%",
+    "request_ms": "%REQUEST_DURATION%",
+    "first_byte_ms": "%RESPONSE_DURATION%",
+    "stream_ms": "%RESPONSE_TX_DURATION%",
+    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "bytes_in": "%BYTES_RECEIVED%",
+    "bytes_out": "%BYTES_SENT%",
+    "upstream": "%UPSTREAM_CLUSTER%",
+    "upstream_host": "%UPSTREAM_HOST%",
+    "failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+    "remote": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+}
+"""The fields of a line; times are milliseconds.
+
+`request_ms` ends with the last byte of the request, `first_byte_ms` with the first byte of the answer (both from the
+start), `stream_ms` is from the first to the last byte of the answer. The query is left out, and so is every header
+that can hold a key.
+"""
+
+
+def access_log() -> list[Json]:
+    """The access log of the gateway's listener, on standard output; probes of `/health` are not worth a line."""
+    return [
+        {
+            "name": "envoy.access_loggers.stdout",
+            "filter": {
+                "header_filter": {
+                    "header": {"name": ":path", "string_match": {"exact": "/health"}, "invert_match": True},
+                },
+            },
+            "typed_config": typed(
+                "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+                log_format={"json_format": FIELDS},
+            ),
+        },
+    ]

@@ -1,0 +1,94 @@
+"""The names that the parts of the gateway share: files, clusters, headers, metadata and the OpenAI paths."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import quote
+
+from berth.planner.plan import GatewayPlan, ModelRoute
+
+BOOTSTRAP_FILE: Final = "bootstrap.json"
+LISTENERS_FILE: Final = "listeners.json"
+ROUTES_FILE: Final = "routes.json"
+CLUSTERS_FILE: Final = "clusters.json"
+ENDPOINTS_FOLDER: Final = "endpoints"
+
+LOOPBACK: Final = "127.0.0.1"
+ADMIN_CLUSTER: Final = "berth-admin"
+STAT_PREFIX: Final = "gateway"
+ROUTES_NAME: Final = "gateway"
+METRICS_NAME: Final = "metrics"
+
+CLIENT_HEADER: Final = "x-client-id"
+"""Carries the name of the key to the engine and to the access log; what a client sends under this name is dropped."""
+
+BODY_NAMESPACE: Final = "berth.body"
+"""Dynamic metadata of what was read from the body: `model`, or `problem` with one of the values below."""
+PROBLEM_MISSING: Final = "missing"
+PROBLEM_UNREADABLE: Final = "unreadable"
+
+ROUTE_NAMESPACE: Final = "berth.route"
+"""Metadata of a route: `model`, the served model's own name whatever alias the client used."""
+
+JSON_TYPE: Final = r"(?i)application/(?:[a-z0-9.-]+\+)?json(?:\s*;.*)?"
+"""The values of Content-Type whose body is read for its model; a regular expression (RE2)."""
+
+API_KEY_AUTH: Final = "envoy.filters.http.api_key_auth"
+JSON_TO_METADATA: Final = "envoy.filters.http.json_to_metadata"
+
+# What OpenAI's clients, and the two common extensions of the engines (rerank and score), call with a model in a JSON
+# body. A list and not `/v1/*`: below /v1 the engines also have paths that load adapters from the server's disk.
+BODY_PATHS: Final = (
+    "chat/completions",
+    "completions",
+    "embeddings",
+    "responses",
+    "messages",
+    "messages/count_tokens",
+    "moderations",
+    "rerank",
+    "score",
+)
+# The model of these stands in a multipart form, which no built-in filter reads: reachable by the path of the model.
+FORM_PATHS: Final = ("audio/transcriptions", "audio/translations")
+
+
+def cluster_name(model: str, revision: str) -> str:
+    """The cluster of one revision, `<model>@<revision>`."""
+    return f"{model}@{revision}"
+
+
+def endpoints_file(cluster: str) -> str:
+    """The endpoints file of a cluster, relative to the gateway's folder; a slash in a model's name is escaped."""
+    return f"{ENDPOINTS_FOLDER}/{quote(cluster, safe='@:+,=')}.json"
+
+
+def served_names(route: ModelRoute) -> tuple[str, ...]:
+    """Every name under which clients reach the model, its own first, each once."""
+    return tuple(dict.fromkeys((route.name, *route.aliases)))
+
+
+def all_names(plan: GatewayPlan) -> tuple[str, ...]:
+    """Every served name of the stack in the plan's order."""
+    return tuple(name for route in plan.models for name in served_names(route))
+
+
+def alternatives(texts: tuple[str, ...]) -> str:
+    """A regular expression (RE2) that matches any of the texts, in a group that captures nothing."""
+    return f"(?:{'|'.join(re.escape(text) for text in texts)})"
+
+
+def name_in_path(name: str) -> str:
+    """A regular expression (RE2) for a name in a path, each reserved character as itself or percent-encoded.
+
+    Clients differ: some send `org/name`, others `org%2Fname`.
+    """
+    return "".join(_character_in_path(character) for character in name)
+
+
+def _character_in_path(character: str) -> str:
+    encoded = quote(character, safe="")
+    if encoded == character:
+        return re.escape(character)
+    return f"(?:{re.escape(character)}|(?i:{encoded}))"
