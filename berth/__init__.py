@@ -1,0 +1,1 @@
+"""Berth places language models on GPUs as declared in one YAML file."""

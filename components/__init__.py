@@ -1,0 +1,1 @@
+"""Pulumi components: a part of the plan in, resources out."""

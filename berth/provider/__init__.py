@@ -1,0 +1,1 @@
+"""The `berth` Pulumi provider: connections to hosts and idempotent operations on them."""

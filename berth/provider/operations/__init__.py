@@ -1,0 +1,1 @@
+"""What can be declared on a host: one short module for each operation."""

@@ -1,0 +1,98 @@
+"""Commands as values: what would run on a host, with nothing run yet.
+
+Operations build commands and never run them; a `Connection` runs them and never builds any. A value from a user is
+always a whole argument or standard input, never a piece of shell text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command for a host.
+
+    `says` is what a person reads while it runs and when it fails. `stdin` is what it reads: secrets and contents
+    travel there, since arguments are visible to every user of the host. `ok` are the exit statuses that are no failure.
+    With `hold`, standard input stays open and silent as long as the caller lives: its end tells a command that it
+    is alone.
+    """
+
+    argv: tuple[str, ...]
+    says: str
+    stdin: bytes | None = None
+    timeout_s: float = 60.0
+    ok: frozenset[int] = frozenset({0})
+    hold: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a command left: its exit status and what it wrote."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def shell(
+    script: str,
+    *arguments: str,
+    says: str,
+    stdin: bytes | None = None,
+    timeout_s: float = 60.0,
+    ok: frozenset[int] = frozenset({0}),
+    hold: bool = False,
+) -> Command:
+    """A POSIX-sh script with its values as `$1`, `$2`, …; the script itself is a constant of the caller."""
+    return Command(
+        argv=("sh", "-eu", "-c", script, "berth", *arguments),
+        says=says,
+        stdin=stdin,
+        timeout_s=timeout_s,
+        ok=ok,
+        hold=hold,
+    )
+
+
+_LEASH = """
+setsid "$@" < /dev/null &
+child=$!
+exec 3<&0
+( cat <&3; kill -TERM -- "-$child"; sleep 5; kill -KILL -- "-$child" ) > /dev/null 2>&1 &
+watch=$!
+exec 3<&-
+status=0
+wait "$child" || status=$?
+kill "$watch" 2> /dev/null || :
+exit "$status"
+"""
+
+
+def leashed(command: Command) -> Command:
+    """The same command in a session of its own that ends when the caller is gone: for what takes long.
+
+    Without it, an installation would go on for minutes after its update was killed, against the next one.
+    """
+    return replace(command, argv=("sh", "-c", _LEASH, "leash", *command.argv), stdin=None, hold=True)
+
+
+_PUT = """
+folder=$(dirname -- "$1")
+mkdir -p -- "$folder"
+umask 077
+new=$(mktemp "$folder/.berth.XXXXXX")
+trap 'rm -f -- "$new"' EXIT
+cat > "$new"
+chmod "$2" "$new"
+if [ -n "$3" ]; then chown "$3" "$new"; fi
+mv -f -- "$new" "$1"
+trap - EXIT
+"""
+
+
+def put(path: str, content: str | bytes, *, mode: str = "0644", owner: str = "", says: str | None = None) -> Command:
+    """Writes a file by renaming a complete one over it, so that no reader ever sees half of it."""
+    data = content.encode() if isinstance(content, str) else content
+    return shell(_PUT, path, mode, owner, stdin=data, says=says or f"writing {path}")

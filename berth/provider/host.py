@@ -1,0 +1,143 @@
+"""One host as an operation sees it, and all hosts of a stack as the provider holds them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from berth.provider.command import Command, Result
+from berth.provider.connection import Connection, OnLine
+from berth.provider.connection.local import LocalConnection
+from berth.provider.errors import BadInput, Busy, CommandFailed
+from berth.provider.progress import Say
+
+_LAST_LINES = 20
+
+
+class HostSettings(BaseModel):
+    """How the provider reaches one host. `workspace` is the folder there that holds all that the stack makes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    connection: Literal["local"]
+    workspace: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """One host with a way to it and a place for status lines."""
+
+    name: str
+    workspace: str
+    connection: Connection
+    say: Say
+
+    async def run(self, command: Command, on_line: OnLine | None = None) -> Result:
+        """Runs a command and says so.
+
+        Raises:
+            CommandFailed: its exit status is none of `command.ok`.
+            Unreachable: the host did not answer.
+        """
+        self.say(command.says)
+        result = await self.connection.run(command, on_line)
+        if result.status not in command.ok:
+            lines = (result.stderr or result.stdout).strip().splitlines()[-_LAST_LINES:]
+            raise CommandFailed(host=self.name, doing=command.says, status=result.status, output="\n".join(lines))
+        return result
+
+    def forward(self, port: int) -> AbstractAsyncContextManager[str]:
+        """A way to a loopback port of the host, as `127.0.0.1:PORT` seen from here."""
+        return self.connection.forward(port)
+
+
+_LOCK = """
+while :; do
+  mkdir -p -- "$1"
+  exec 9< "$1"
+  if ! flock -w "$2" 9; then echo busy; exit 0; fi
+  if [ "$1" -ef /proc/self/fd/9 ]; then break; fi
+done
+echo locked
+cat > /dev/null
+rmdir -- "$1" 2> /dev/null || :
+"""
+"""Locks the workspace's folder until standard input closes. The folder may be removed while the lock is held (destroy
+does it), so that after waiting the path must still be the folder that was locked; an empty one is not left."""
+
+_LOCK_WAIT_S = 30
+
+
+class Hosts:
+    """All hosts of a stack: one connection each, opened at first use, and one lock each, taken at the first change."""
+
+    def __init__(self, settings: Mapping[str, HostSettings]) -> None:
+        self._settings = settings
+        self._connections: dict[str, Connection] = {}
+        self._locks: dict[str, asyncio.Task[None]] = {}
+        self._holders: set[asyncio.Task[Result]] = set()
+
+    def reader(self, name: str, say: Say) -> Host:
+        """A host to look at.
+
+        Raises:
+            BadInput: no host has that name.
+        """
+        settings = self._settings.get(name)
+        if settings is None:
+            known = ", ".join(sorted(self._settings)) or "none"
+            raise BadInput(f"host {name!r} is not one of the stack's hosts ({known}); declare it under hosts")
+        connection = self._connections.setdefault(name, LocalConnection(name))
+        return Host(name=name, workspace=settings.workspace, connection=connection, say=say)
+
+    async def writer(self, name: str, say: Say) -> Host:
+        """A host to change; the first call locks it for this provider until `close`.
+
+        Raises:
+            Busy: another provider holds the host's lock.
+        """
+        host = self.reader(name, say)
+        if name not in self._locks:
+            self._locks[name] = asyncio.create_task(_take_lock(host, self._holders))
+        await asyncio.shield(self._locks[name])
+        return host
+
+    async def close(self) -> None:
+        """Gives up all locks and connections."""
+        for holder in self._holders:
+            holder.cancel()
+        await asyncio.gather(*self._holders, return_exceptions=True)
+        for connection in self._connections.values():
+            await connection.close()
+
+
+async def _take_lock(host: Host, holders: set[asyncio.Task[Result]]) -> None:
+    """Starts the lock's holder, which lives as long as this provider, and waits for its word."""
+    word: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def on_line(line: str) -> None:
+        if not word.done():
+            word.set_result(line)
+
+    command = Command(
+        argv=("sh", "-c", _LOCK, "lock", host.workspace, str(_LOCK_WAIT_S)),
+        says=f"waiting for the lock of {host.workspace}",
+        timeout_s=float("inf"),
+        hold=True,
+    )
+    holder = asyncio.create_task(host.connection.run(command, on_line))
+    holders.add(holder)
+    pending: set[asyncio.Future[Any]] = {holder, word}
+    await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    if not word.done():
+        await holder
+    if not word.done() or word.result() != "locked":
+        raise Busy(
+            f"{host.name}: another update is changing {host.workspace} and did not end within {_LOCK_WAIT_S} s; "
+            "wait for it, or end it, and run this again"
+        )

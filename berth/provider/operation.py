@@ -1,0 +1,101 @@
+"""The base of everything that the provider can do on a host.
+
+An operation is one short module: `Want` says what can be declared, `observe` reads what is there in the same words, and
+`steps` decides, touching nothing, which commands lead from one to the other. The base does the rest: it compares, runs,
+observes again, and fails naming what still differs. Create, update and repair are the same `converge`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from berth.provider.command import Command
+from berth.provider.diff import changes
+from berth.provider.errors import StillDiffers
+from berth.provider.host import Host
+
+
+class Want(BaseModel):
+    """What can be declared of one thing on one host."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str
+
+    def plain(self) -> dict[str, Any]:
+        """The declaration as plain values, defaults included."""
+        return self.model_dump(mode="json")
+
+
+W = TypeVar("W", bound=Want)
+
+
+class Operation(ABC, Generic[W]):
+    """One kind of thing on a host.
+
+    `kind` is its Pulumi type, `wants` its model, `replace` the properties that cannot change in place (a change makes a
+    new one), `delete_first` whether the old one must go before the new one comes.
+    """
+
+    kind: ClassVar[str]
+    wants: type[W]
+    replace: ClassVar[frozenset[str]] = frozenset({"host"})
+    delete_first: ClassVar[bool] = False
+
+    @abstractmethod
+    def identity(self, want: W) -> str:
+        """The id of the resource in Pulumi's state."""
+
+    @abstractmethod
+    async def observe(self, host: Host, want: W) -> W | None:
+        """What is there now, in the words of `want`; None when there is nothing. Reads only."""
+
+    @abstractmethod
+    def steps(self, want: W | None, have: W | None) -> Sequence[Command]:
+        """The commands that lead from `have` to `want`; None means nothing there, or nothing wanted. Pure."""
+
+    async def preflight(self, host: Host, want: W) -> None:
+        """Raises `BadInput` for what can be seen to fail before anything is changed; called in previews too."""
+
+    async def apply(self, host: Host, want: W | None, have: W | None) -> None:
+        """Runs the steps one after the other; an operation with transitions of its own overrides this."""
+        for command in self.steps(want, have):
+            await host.run(command)
+
+    async def outputs(self, host: Host, want: W) -> dict[str, Any]:
+        """What the resource gives to others beside its inputs, once it is as declared."""
+        del host, want
+        return {}
+
+    def output_names(self) -> Sequence[str]:
+        """The names of `outputs`, which are unknown in a preview."""
+        return ()
+
+    async def converge(self, host: Host, want: W | None, known: W) -> W | None:
+        """Makes the host as declared, whatever half of it is there, and proves it by observing again.
+
+        `known` says where to look when nothing is wanted any more.
+
+        Raises:
+            StillDiffers: the steps ran and the host is not as declared.
+        """
+        have = await self.observe(host, want or known)
+        if not self.differing(want, have):
+            return have
+        if want is not None:
+            await self.preflight(host, want)
+        await self.apply(host, want, have)
+        have = await self.observe(host, want or known)
+        if still := self.differing(want, have):
+            raise StillDiffers(host=host.name, what=self.identity(want or known), keys=still)
+        return have
+
+    def differing(self, want: W | None, have: W | None) -> list[str]:
+        """The paths in which the host is not as declared; secret ones by their name alone."""
+        if want is None or have is None:
+            return [] if want is have else ["existence"]
+        return [change.path for change in changes(have.plain(), want.plain())]

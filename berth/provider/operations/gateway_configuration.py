@@ -1,0 +1,199 @@
+"""The gateway's files: validated, then published in order, and taken back when Envoy refuses them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from berth.gateway.endpoints import endpoints
+from berth.gateway.flat import flat_bootstrap
+from berth.gateway.keys import with_keys, without_keys
+from berth.gateway.names import BOOTSTRAP_FILE, CLUSTERS_FILE, LISTENERS_FILE, ROUTES_FILE, endpoints_file
+from berth.gateway.process import validate_command
+from berth.provider.command import Command, put, shell
+from berth.provider.errors import BadInput, ProviderError
+from berth.provider.host import Host
+from berth.provider.http import get_json
+from berth.provider.operation import Operation, Want
+
+_FILES = {
+    "bootstrap": BOOTSTRAP_FILE,
+    "listeners": LISTENERS_FILE,
+    "clusters": CLUSTERS_FILE,
+    "routes": ROUTES_FILE,
+}
+"""In the order in which they are published: a route must not name a cluster that is not there yet."""
+
+_STAGED = ".staged.json"
+_MODE = "0600"  # the routes hold the keys
+_APPLIED_S = 15
+_PAUSE_S = 0.2
+
+_LOOK = r"""
+folder=$1
+shift
+if [ ! -d "$folder" ]; then exit 4; fi
+for name in "$@"; do
+  if [ -f "$folder/$name" ]; then base64 < "$folder/$name" | tr -d '\n'; fi
+  echo
+done
+"""
+
+_ABSENT = """
+if [ ! -e "$1" ]; then
+  mkdir -p -- "$(dirname -- "$1")"
+  cat > "$1.new"
+  mv -f -- "$1.new" "$1"
+fi
+"""
+
+
+class GatewayConfigurationWant(Want):
+    """The files of one gateway in `folder`; `keys` are values by client, everything else names them only.
+
+    `envoy` is the binary that validates, `admin_port` where the running one is asked whether it took the change.
+    """
+
+    folder: str
+    envoy: str
+    admin_port: int
+    bootstrap: dict[str, Any]
+    listeners: dict[str, Any]
+    clusters: dict[str, Any]
+    routes: dict[str, Any]
+    keys: dict[str, str] = {}
+
+    def texts(self) -> dict[str, str]:
+        """The content of each file, in the order of publishing."""
+        contents = {
+            "bootstrap": self.bootstrap,
+            "listeners": self.listeners,
+            "clusters": self.clusters,
+            "routes": with_keys(self.routes, self.keys) if self.keys else self.routes,
+        }
+        return {name: json.dumps(content, indent=1) for name, content in contents.items()}
+
+
+class GatewayConfiguration(Operation[GatewayConfigurationWant]):
+    """Declares the files of a gateway."""
+
+    kind = "berth:gateway:Configuration"
+    wants = GatewayConfigurationWant
+    replace = frozenset({"host", "folder"})
+    delete_first = True
+
+    def identity(self, want: GatewayConfigurationWant) -> str:
+        """The gateway's folder on its host."""
+        return f"{want.host}:{want.folder}"
+
+    async def observe(self, host: Host, want: GatewayConfigurationWant) -> GatewayConfigurationWant | None:
+        """Reads all files back in one go; what is no JSON any more is shown as empty."""
+        look = shell(_LOOK, want.folder, *_FILES.values(), says="looking at the gateway", ok=frozenset({0, 4}))
+        result = await host.run(look)
+        if result.status == 4:
+            return None
+        parts = result.stdout.split("\n")
+        seen = {name: _json(text) for name, text in zip(_FILES, parts, strict=False)}
+        if not any(seen.values()):
+            return None
+        keys: dict[str, str] = {}
+        try:
+            routes, keys = without_keys(seen["routes"]) if want.keys or seen["routes"] else (seen["routes"], {})
+        except (KeyError, TypeError):  # edited by hand beyond recognition
+            routes = seen["routes"]
+        return want.model_copy(update={**seen, "routes": routes, "keys": keys})
+
+    def steps(self, want: GatewayConfigurationWant | None, have: GatewayConfigurationWant | None) -> Sequence[Command]:
+        """Only files that differ are written; their order is that of publishing."""
+        if want is None:
+            script = 'rm -rf -- "$1"'
+            return [] if have is None else [shell(script, have.folder, says="removing the gateway's files")]
+        old = have.texts() if have is not None and set(have.keys) >= set(want.keys) else {}
+        return [
+            put(f"{want.folder}/{_FILES[name]}", text, mode=_MODE, says=f"publishing the gateway's {name}")
+            for name, text in want.texts().items()
+            if old.get(name) != text
+        ]
+
+    async def preflight(self, host: Host, want: GatewayConfigurationWant) -> None:
+        """Keys that Envoy would refuse."""
+        del host
+        try:
+            want.texts()
+        except (KeyError, ValueError) as error:
+            raise BadInput(str(error.args[0])) from None
+
+    async def apply(
+        self, host: Host, want: GatewayConfigurationWant | None, have: GatewayConfigurationWant | None
+    ) -> None:
+        """Validates the whole, publishes the parts, and restores what was there when the running Envoy refuses one."""
+        if want is None:
+            await super().apply(host, None, have)
+            return
+        await self._validate(host, want)
+        for cluster in _clusters(want):
+            content = json.dumps(endpoints(cluster, [], held=False))
+            path = f"{want.folder}/{endpoints_file(cluster)}"
+            await host.run(shell(_ABSENT, path, stdin=content.encode(), says=f"making room for {cluster}"))
+        running = await get_json(host, want.admin_port, "/server_info") is not None
+        try:
+            for command in self.steps(want, have):
+                await host.run(command)
+                if running:
+                    await self._taken(host, want, command.says)
+        except ProviderError:
+            if have is not None:
+                for command in self.steps(have, None):
+                    await host.run(command)
+            raise
+        if have is not None:
+            await self._forget(host, sorted(set(_clusters(have)) - set(_clusters(want))), want.folder)
+
+    async def _validate(self, host: Host, want: GatewayConfigurationWant) -> None:
+        flat = flat_bootstrap(want.bootstrap, want.listeners, want.routes, want.clusters)
+        staged = f"{want.folder}/{_STAGED}"
+        await host.run(put(staged, json.dumps(flat), mode=_MODE, says="staging the gateway's files"))
+        argv = tuple(validate_command(want.envoy, staged))
+        check = Command(argv=argv, says="validating the gateway's files", ok=frozenset(range(256)))
+        result = await host.run(check)
+        await host.run(shell('rm -f -- "$1"', staged, says="clearing what was staged"))
+        if result.status != 0:
+            raise BadInput(f"gateway: Envoy refuses the configuration, nothing was changed:\n{result.stderr.strip()}")
+
+    async def _taken(self, host: Host, want: GatewayConfigurationWant, doing: str) -> None:
+        """Waits until the running Envoy has every version that lies in the files, as far as they are dynamic."""
+        wanted = {
+            name: json.loads(text).get("version_info", "") for name, text in want.texts().items() if name != "bootstrap"
+        }
+        part = next((name for name in wanted if doing.endswith(name)), None)
+        if part is None:
+            return
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _APPLIED_S
+        while loop.time() < deadline:
+            dump = await get_json(host, want.admin_port, "/config_dump")
+            if dump is not None and wanted[part] in json.dumps(dump):
+                return
+            await asyncio.sleep(_PAUSE_S)
+        raise ProviderError(f"gateway: the running Envoy did not take the new {part} within {_APPLIED_S} s")
+
+    async def _forget(self, host: Host, clusters: Sequence[str], folder: str) -> None:
+        for cluster in clusters:
+            script = 'rm -f -- "$1"'
+            path = f"{folder}/{endpoints_file(cluster)}"
+            await host.run(shell(script, path, says=f"forgetting {cluster}"))
+
+
+def _clusters(want: GatewayConfigurationWant) -> list[str]:
+    return [cluster["name"] for cluster in want.clusters.get("resources", [])]
+
+
+def _json(encoded: str) -> dict[str, Any]:
+    try:
+        value = json.loads(base64.b64decode(encoded))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

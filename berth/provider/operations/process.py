@@ -1,0 +1,170 @@
+"""A long-running process on a host, kept by systemd or supervisord and started through the runner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from berth.provider.command import Command, shell
+from berth.provider.host import Host
+from berth.provider.operation import Operation, Want
+from berth.provider.supervision.managers import Manager, Supervisord, Systemd, files
+from berth.provider.supervision.ports import refuse_taken
+from berth.provider.supervision.service import Service
+from berth.provider.supervision.status import Status, faithful, status
+from berth.provider.supervision.watch import Reader, until_ready
+
+
+class Supervision(Want):
+    """Who keeps a service running. `unit_prefix` is for systemd; the other two for supervisord."""
+
+    init: Literal["systemd", "supervisord"]
+    unit_prefix: str = "berth"
+    supervisor_folder: str = ""
+    supervisorctl: str = ""
+
+    def manager(self) -> Manager:
+        """The builder of its files and commands."""
+        if self.init == "systemd":
+            return Systemd(self.unit_prefix)
+        return Supervisord(self.supervisor_folder, self.supervisorctl)
+
+
+class ProcessWant(Supervision):
+    """A process; times in seconds. `ports` are what it listens on, refused beforehand when somebody else does.
+
+    `state` and `definition` are there to be observed: the process runs what is declared, in files that nobody edited.
+    """
+
+    name: str
+    folder: str
+    argv: list[str] = Field(min_length=1)
+    environment: dict[str, str] = {}
+    working_directory: str = "/"
+    log: str
+    restart: Literal["always", "on-failure", "never"] = "always"
+    ready: list[str] = []
+    start_timeout_s: int = 60
+    stop_signal: str = "TERM"
+    stop_timeout_s: int = 30
+    ports: list[int] = []
+    state: Literal["running", "starting", "outdated", "stopped"] = "running"
+    definition: Literal["as declared", "edited by hand", "missing"] = "as declared"
+
+    def service(self) -> Service:
+        """The service that this declares."""
+        return Service(
+            name=self.name,
+            folder=self.folder,
+            argv=tuple(self.argv),
+            environment=self.environment,
+            working_directory=self.working_directory,
+            log=self.log,
+            restart=self.restart,
+            ready=tuple(self.ready),
+            ready_limit_s=self.start_timeout_s,
+            stop_signal=self.stop_signal,
+            stop_timeout_s=self.stop_timeout_s,
+            about={"ports": self.ports},
+        )
+
+
+class Process(Operation[ProcessWant]):
+    """Declares a running process."""
+
+    kind = "berth:host:Process"
+    wants = ProcessWant
+    replace = frozenset({"host", "name", "folder", "init", "unit_prefix", "supervisor_folder"})
+    delete_first = True
+
+    def identity(self, want: ProcessWant) -> str:
+        """The service's folder on its host."""
+        return f"{want.host}:{want.folder}"
+
+    async def observe(self, host: Host, want: ProcessWant) -> ProcessWant | None:
+        """Reads the start script back and asks what runs."""
+        found = await status(host, want.service(), want.manager())
+        if not found.run and found.pid is None:
+            return None
+        seen = Service.parse(found.run)
+        update: dict[str, Any] = {"state": found.state, "definition": definition(found, seen, want.manager())}
+        if seen is not None:
+            fields = seen.model_dump(mode="json", include=_SHARED) | {"start_timeout_s": seen.ready_limit_s}
+            update |= fields | {"ports": seen.about.get("ports", [])}
+        return want.model_copy(update=update)
+
+    def steps(self, want: ProcessWant | None, have: ProcessWant | None) -> Sequence[Command]:
+        """Writes and loads a new definition, and starts it; a changed one after what runs has stopped."""
+        if want is None:
+            return [] if have is None else remove(have.service(), have.manager())
+        service, manager = want.service(), want.manager()
+        if have is None:
+            return [*files(manager, service), *manager.load(service), *manager.start(service)]
+        if self.differing(want.model_copy(update={"state": have.state}), have):
+            return [
+                *manager.stop(service),
+                *files(manager, service),
+                *manager.load(service),
+                *manager.start(service),
+            ]
+        return restart(service, manager, have.state)
+
+    async def preflight(self, host: Host, want: ProcessWant) -> None:
+        """A port that somebody else listens on is found before anything is changed."""
+        found = await status(host, want.service(), want.manager())
+        if found.pid is None:
+            await refuse_taken(host, want.ports, for_whom=want.name)
+
+    async def apply(self, host: Host, want: ProcessWant | None, have: ProcessWant | None) -> None:
+        """Runs the steps, then waits until the process is ready; one that does not start is left stopped."""
+        if want is None:
+            await super().apply(host, want, have)
+            return
+        service, manager = want.service(), want.manager()
+        before = await status(host, service, manager)
+        await super().apply(host, want, have)
+        try:
+            await until_ready(host, service, manager, before, limit_s=want.start_timeout_s, reader=Reader())
+        except Exception:
+            for command in manager.stop(service):
+                await host.run(command)
+            raise
+
+
+_SHARED = {"argv", "environment", "working_directory", "log", "restart", "ready", "stop_signal", "stop_timeout_s"}
+
+
+def definition(
+    found: Status, seen: Service | None, manager: Manager
+) -> Literal["as declared", "edited by hand", "missing"]:
+    """Whether the files of a service are what Berth wrote."""
+    if not found.run or not found.unit:
+        return "missing"
+    if seen is None or found.unit != manager.unit(seen) or not faithful(found):
+        return "edited by hand"
+    return "as declared"
+
+
+def restart(service: Service, manager: Manager, state: str) -> Sequence[Command]:
+    """What makes a service of an unchanged definition run; nothing for one that is on its way already."""
+    if state == "outdated":
+        return [*manager.stop(service), *manager.start(service)]
+    return [] if state in {"starting", "running"} else manager.start(service)
+
+
+_REMOVE = """
+rm -rf -- "$1"
+rm -f -- "$2" "$2".1 "$2".2 "$2".3
+rmdir -- "$(dirname -- "$1")" "$(dirname -- "$2")" 2> /dev/null || :
+"""
+
+
+def remove(service: Service, manager: Manager) -> Sequence[Command]:
+    """Stops a service and leaves nothing of it, its log included."""
+    return [
+        *manager.stop(service),
+        *manager.unload(service),
+        shell(_REMOVE, service.folder, service.log, says=f"removing {service.name}"),
+    ]

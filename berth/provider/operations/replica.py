@@ -1,0 +1,230 @@
+"""One running engine of a revision of a model: started, watched, replaced and taken out of traffic as one thing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from berth.engines.contract import Engine
+from berth.engines.registry import ENGINES
+from berth.provider.command import Command, shell
+from berth.provider.host import Host
+from berth.provider.operation import Operation
+from berth.provider.operations.process import Supervision, definition, remove, restart
+from berth.provider.supervision.managers import Manager, files
+from berth.provider.supervision.ports import refuse_taken
+from berth.provider.supervision.service import Service
+from berth.provider.supervision.status import status
+from berth.provider.supervision.watch import Reader, until_ready
+from berth.provider.traffic import Traffic, TrafficState
+
+_DECLARED = (
+    *("model", "revision", "engine", "version", "device", "environment", "weights", "served_names"),
+    *("arguments", "variables", "port", "cluster"),
+)
+"""What the start script carries along, to be read back from it."""
+
+_LOOPBACK = "127.0.0.1"
+
+
+class ReplicaWant(Supervision):
+    """An engine; times in seconds.
+
+    `environment` is the folder with the engine's `bin/`, `weights` the model folder or what the engine resolves itself,
+    `arguments` the engine's own flags, `variables` its environment. `locks` are files, one for each card, held while it
+    starts. `endpoints` is the gateway's file of this revision's engines and `admin_port` the gateway's admin interface
+    (both empty without a gateway). `traffic` is there to be observed: whether the gateway sends it requests.
+    """
+
+    name: str
+    model: str
+    revision: str
+    engine: str
+    version: str
+    device: Literal["cuda", "cpu"]
+    environment: str
+    weights: str
+    served_names: list[str]
+    arguments: dict[str, Any] = {}
+    variables: dict[str, str] = {}
+    port: int
+    folder: str
+    log: str
+    locks: list[str] = []
+    start_timeout_s: int
+    stop_timeout_s: int
+    drain_timeout_s: int = 60
+    cluster: str = ""
+    endpoints: str = ""
+    admin_port: int = 0
+    state: Literal["running", "starting", "outdated", "stopped"] = "running"
+    definition: Literal["as declared", "edited by hand", "missing"] = "as declared"
+    traffic: TrafficState = "serving"
+
+    def service(self) -> Service:
+        """The service that runs this engine."""
+        engine = ENGINES[self.engine]
+        argv = engine.command(
+            self.environment,
+            self.weights,
+            self.arguments,
+            served_names=self.served_names,
+            host=_LOOPBACK,
+            port=self.port,
+        )
+        return Service(
+            name=self.name,
+            folder=self.folder,
+            argv=tuple(argv),
+            environment=self.variables,
+            log=self.log,
+            locks=tuple(self.locks),
+            ready=tuple(engine.ready_probe(self.environment, self.port)),
+            ready_limit_s=self.start_timeout_s,
+            stop_timeout_s=self.stop_timeout_s,
+            about={key: getattr(self, key) for key in _DECLARED},
+        )
+
+    def route(self) -> Traffic:
+        """This engine's place in the gateway's endpoints."""
+        return Traffic(
+            path=self.endpoints, cluster=self.cluster, address=(_LOOPBACK, self.port), admin_port=self.admin_port
+        )
+
+
+class Replica(Operation[ReplicaWant]):
+    """Declares a serving engine."""
+
+    kind = "berth:serving:Replica"
+    wants = ReplicaWant
+    replace = frozenset({"host", "name", "folder", "init", "unit_prefix", "supervisor_folder", "endpoints"})
+    delete_first = True
+
+    def identity(self, want: ReplicaWant) -> str:
+        """The service's folder on its host."""
+        return f"{want.host}:{want.folder}"
+
+    def output_names(self) -> Sequence[str]:
+        """See `outputs`."""
+        return ("pid",)
+
+    async def outputs(self, host: Host, want: ReplicaWant) -> dict[str, Any]:
+        """The main process: another one means that what was proved of it must be proved again."""
+        found = await status(host, want.service(), want.manager())
+        return {"pid": found.pid}
+
+    async def observe(self, host: Host, want: ReplicaWant) -> ReplicaWant | None:
+        """Reads the start script back, asks what runs, and where the gateway sends requests."""
+        manager = want.manager()
+        found, traffic = await asyncio.gather(status(host, want.service(), manager), want.route().observe(host))
+        if not found.run and found.pid is None:
+            return None
+        seen = Service.parse(found.run)
+        update: dict[str, Any] = {
+            "state": found.state,
+            "definition": definition(found, seen, manager),
+            "traffic": traffic,
+        }
+        if seen is not None:
+            update |= {key: seen.about[key] for key in _DECLARED if key in seen.about}
+            update |= {"log": seen.log, "locks": list(seen.locks), "stop_timeout_s": seen.stop_timeout_s}
+            update |= {"start_timeout_s": seen.ready_limit_s}
+        return want.model_copy(update=update)
+
+    def steps(self, want: ReplicaWant | None, have: ReplicaWant | None) -> Sequence[Command]:
+        """What to do to the service; the traffic around it is `apply`'s."""
+        if want is None:
+            return [] if have is None else remove(have.service(), have.manager())
+        service, manager = want.service(), want.manager()
+        if have is None:
+            return [*files(manager, service), *manager.load(service), *manager.start(service)]
+        if self._redefined(want, have):
+            stop = manager.stop(service)
+            return [*stop, *files(manager, service), *manager.load(service), *manager.start(service)]
+        return restart(service, manager, have.state)
+
+    async def preflight(self, host: Host, want: ReplicaWant) -> None:
+        """A port that somebody else listens on is found before anything is changed."""
+        found = await status(host, want.service(), want.manager())
+        if found.pid is None:
+            await refuse_taken(host, [want.port], for_whom=want.name)
+
+    async def apply(self, host: Host, want: ReplicaWant | None, have: ReplicaWant | None) -> None:
+        """Takes the engine out of traffic, changes it, and brings it back once it answers.
+
+        While it is away new requests wait at the gateway. When the new one does not start, the old one is started again
+        and the failure raised.
+        """
+        if want is None:
+            if have is not None:
+                await have.route().leave(host)
+                await _drain(host, have)
+                await super().apply(host, None, have)
+                await have.route().remove(host)
+            return
+        steps = self.steps(want, have)
+        if steps and have is not None and have.state in {"running", "outdated"}:
+            await want.route().hold(host)
+            await _drain(host, have)
+        try:
+            await self._start(host, want, steps)
+        except Exception:
+            await self._go_back(host, want, have)
+            raise
+        await want.route().join(host)
+
+    def _redefined(self, want: ReplicaWant, have: ReplicaWant) -> bool:
+        runs_as_seen = want.model_copy(update={"state": have.state, "traffic": have.traffic})
+        return bool(self.differing(runs_as_seen, have))
+
+    async def _start(self, host: Host, want: ReplicaWant, steps: Sequence[Command]) -> None:
+        service, manager = want.service(), want.manager()
+        before = await status(host, service, manager)
+        for command in steps:
+            await host.run(command)
+        reader = _reader(ENGINES[want.engine])
+        await until_ready(host, service, manager, before, limit_s=want.start_timeout_s, reader=reader)
+
+    async def _go_back(self, host: Host, want: ReplicaWant, have: ReplicaWant | None) -> None:
+        """The engine that ran before runs again; without one, nothing is left running that cannot start."""
+        await _stop(host, want.service(), want.manager())
+        if have is None or have.definition != "as declared" or not self._redefined(want, have):
+            await want.route().leave(host)
+            return
+        host.say(f"{want.name} did not start; bringing the old one back")
+        service, manager = have.service(), have.manager()
+        steps = [*files(manager, service), *manager.load(service), *manager.start(service)]
+        await self._start(host, have, steps)
+        await have.route().join(host)
+
+
+async def _stop(host: Host, service: Service, manager: Manager) -> None:
+    for command in manager.stop(service):
+        await host.run(command)
+
+
+_CONNECTIONS = """
+port=$(printf '%04X' "$1")
+limit=$2
+while [ "$limit" -gt 0 ]; do
+  if ! grep -qs "^ *[0-9]*: [0-9A-F]*:$port [0-9A-F]*:[0-9A-F]* 01 " /proc/net/tcp /proc/net/tcp6; then exit 0; fi
+  limit=$((limit - 1))
+  sleep 1
+done
+"""
+
+
+async def _drain(host: Host, have: ReplicaWant) -> None:
+    """Waits until no connection to the engine is left: the gateway closes each when its last answer is complete."""
+    arguments = (str(have.port), str(have.drain_timeout_s))
+    says = f"{have.name}: waiting for running requests"
+    await host.run(shell(_CONNECTIONS, *arguments, says=says, timeout_s=have.drain_timeout_s + 30))
+
+
+def _reader(engine: Engine) -> Reader:
+    def explain(lines: Sequence[str]) -> str:
+        failure = engine.explain(lines)
+        return "" if failure is None else str(failure)
+
+    return Reader(progress=engine.progress, explain=explain, hopeless=engine.startup_terminal)

@@ -1,0 +1,213 @@
+"""The `berth` provider: Pulumi's verbs, each handed to the operation of the resource's type."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Mapping
+from typing import Any, TypeVar
+
+from pulumi.provider.experimental import provider as rpc
+from pulumi.provider.experimental.property_value import PropertyValue
+from pydantic import TypeAdapter, ValidationError
+
+from berth.provider import wire
+from berth.provider.diff import changes
+from berth.provider.errors import BadInput, ProviderError, Unreachable
+from berth.provider.facts import FACTS, gather
+from berth.provider.host import Hosts, HostSettings
+from berth.provider.operation import Operation, Want
+from berth.provider.progress import Progress, Say
+from berth.provider.registry import OPERATIONS
+
+AnyOperation = Operation[Any]
+T = TypeVar("T")
+
+_HOST_SETTINGS = TypeAdapter(dict[str, HostSettings])
+_KINDS = {
+    ("add", False): rpc.PropertyDiffKind.ADD,
+    ("add", True): rpc.PropertyDiffKind.ADD_REPLACE,
+    ("update", False): rpc.PropertyDiffKind.UPDATE,
+    ("update", True): rpc.PropertyDiffKind.UPDATE_REPLACE,
+    ("delete", False): rpc.PropertyDiffKind.DELETE,
+    ("delete", True): rpc.PropertyDiffKind.DELETE_REPLACE,
+}
+
+
+class BerthProvider(rpc.Provider):
+    """Serves every operation of the registry. State holds the inputs, since requests do not bring the old ones."""
+
+    def __init__(self, progress: Progress, operations: Mapping[str, AnyOperation] = OPERATIONS) -> None:
+        self._progress = progress
+        self._operations = operations
+        self._hosts = Hosts({})
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def configure(self, request: rpc.ConfigureRequest) -> rpc.ConfigureResponse:
+        """Takes the connections of all hosts as one JSON text, so that a moved host is no change of its resources."""
+        text = wire.to_plain_map(request.args).get("hosts", "{}")
+        if not wire.has_unknown(text):
+            self._hosts = Hosts(_HOST_SETTINGS.validate_python(json.loads(text)))
+        return rpc.ConfigureResponse(accept_secrets=False, supports_preview=True)
+
+    async def check(self, request: rpc.CheckRequest) -> rpc.CheckResponse:
+        """Refuses malformed inputs by path and fills in defaults."""
+        operation = self._operation(request.urn)
+        new = wire.to_plain_map(request.new_inputs)
+        unknown = {key for key, value in new.items() if wire.has_unknown(value)}
+        try:
+            plain = operation.wants.model_validate(new).plain() if not unknown else new
+        except ValidationError as error:
+            return rpc.CheckResponse(
+                inputs=request.new_inputs,
+                failures=[
+                    rpc.CheckFailure(property=".".join(str(part) for part in item["loc"]), reason=item["msg"])
+                    for item in error.errors(include_input=False, include_url=False)
+                ],
+            )
+        return rpc.CheckResponse(inputs=wire.to_wire_map(plain))
+
+    async def diff(self, request: rpc.DiffRequest) -> rpc.DiffResponse:
+        """Names each path that differs between the state and what is wanted now."""
+        operation = self._operation(request.urn)
+        new = wire.to_plain_map(request.new_inputs)
+        fields = operation.wants.model_fields
+        old = {key: value for key, value in wire.to_plain_map(request.old_state).items() if key in fields}
+        found = [change for change in changes(old, new) if _top(change.path) not in request.ignore_changes]
+        replaces = sorted({_top(change.path) for change in found} & operation.replace)
+        return rpc.DiffResponse(
+            changes=bool(found),
+            replaces=replaces,
+            delete_before_replace=operation.delete_first,
+            diffs=sorted({_top(change.path) for change in found}),
+            detailed_diff={
+                change.path: rpc.PropertyDiff(_KINDS[change.kind, _top(change.path) in replaces], input_diff=True)
+                for change in found
+            },
+        )
+
+    async def create(self, request: rpc.CreateRequest) -> rpc.CreateResponse:
+        """Converges; so running it on something half-done or hand-made is the recovery."""
+        operation = self._operation(request.urn)
+        plain = wire.to_plain_map(request.properties)
+        if request.preview:
+            return rpc.CreateResponse(resource_id="", properties=await self._foresee(operation, plain, request.urn))
+        want = operation.wants.model_validate(plain)
+        properties = await self._tracked(self._converge(operation, want, request.urn), request.timeout)
+        return rpc.CreateResponse(resource_id=operation.identity(want), properties=properties)
+
+    async def update(self, request: rpc.UpdateRequest) -> rpc.UpdateResponse:
+        """As create; previews call it too."""
+        operation = self._operation(request.urn)
+        plain = wire.to_plain_map(request.news)
+        if request.preview:
+            return rpc.UpdateResponse(properties=await self._foresee(operation, plain, request.urn))
+        want = operation.wants.model_validate(plain)
+        return rpc.UpdateResponse(
+            properties=await self._tracked(self._converge(operation, want, request.urn), request.timeout)
+        )
+
+    async def read(self, request: rpc.ReadRequest) -> rpc.ReadResponse:
+        """Observes the host, so that a preview shows what was changed by hand; gone is an empty id."""
+        operation = self._operation(request.urn)
+        state = wire.to_plain_map(request.properties)
+        want = _stored(operation, state)
+        if want is None:
+            return rpc.ReadResponse(request.resource_id, request.properties, request.inputs or request.properties)
+        say = self._progress.about(request.urn)
+        try:
+            have = await self._tracked(operation.observe(self._hosts.reader(want.host, say), want))
+        except Unreachable as error:
+            self._progress.warn(request.urn, f"{error}; shown as last known")
+            return rpc.ReadResponse(request.resource_id, request.properties, wire.to_wire_map(want.plain()))
+        if have is None:
+            return rpc.ReadResponse("", {}, {})
+        seen = have.plain()
+        return rpc.ReadResponse(request.resource_id, wire.to_wire_map({**state, **seen}), wire.to_wire_map(seen))
+
+    async def delete(self, request: rpc.DeleteRequest) -> None:
+        """Removes what create made; what is gone already is no failure."""
+        operation = self._operation(request.urn)
+        known = _stored(operation, wire.to_plain_map(request.properties))
+        if known is None:
+            raise BadInput(f"{request.urn}: the state is from another version and says not enough to delete it")
+
+        async def remove() -> None:
+            host = await self._hosts.writer(known.host, self._progress.about(request.urn))
+            await operation.converge(host, None, known)
+
+        await self._tracked(remove(), request.timeout)
+
+    async def invoke(self, request: rpc.InvokeRequest) -> rpc.InvokeResponse:
+        """The facts of a host, for the plan; asked before any resource exists."""
+        if request.tok != FACTS:
+            raise BadInput(f"{request.tok} is not a function of this provider; it has {FACTS}")
+        name = str(wire.to_plain_map(request.args).get("host", ""))
+        found = await self._tracked(gather(self._hosts.reader(name, lambda _line: None)))
+        return rpc.InvokeResponse(return_value=wire.to_wire_map(found))
+
+    async def cancel(self) -> None:
+        """Ends what is running. Pulumi calls this at every normal end as well, when nothing is."""
+        for task in list(self._running):
+            task.cancel()
+
+    async def close(self) -> None:
+        """Gives up hosts and locks."""
+        await self.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._hosts.close()
+        await self._progress.close()
+
+    def _operation(self, urn: str) -> AnyOperation:
+        # A URN's type is qualified by its parents', `parent$child`; only the last one says what to do.
+        token = urn.split("::")[2].rsplit("$", 1)[-1]
+        operation = self._operations.get(token)
+        if operation is None:
+            known = ", ".join(sorted(self._operations))
+            raise BadInput(f"{token} is not a resource of this provider; it has {known}")
+        return operation
+
+    async def _converge(self, operation: AnyOperation, want: Want, urn: str) -> dict[str, PropertyValue]:
+        host = await self._hosts.writer(want.host, self._progress.about(urn))
+        await operation.converge(host, want, want)
+        return wire.to_wire_map({**want.plain(), **await operation.outputs(host, want)})
+
+    async def _foresee(self, operation: AnyOperation, plain: dict[str, Any], urn: str) -> dict[str, PropertyValue]:
+        """What a preview can say: the inputs, and outputs that are not known yet; nothing is written."""
+        if not wire.has_unknown(plain):
+            await self._look_ahead(operation, operation.wants.model_validate(plain), self._progress.about(urn))
+        return wire.to_wire_map({**plain, **dict.fromkeys(operation.output_names(), wire.UNKNOWN)})
+
+    async def _look_ahead(self, operation: AnyOperation, want: Want, say: Say) -> None:
+        """Finds what would fail; a preview does not need the host, so one that cannot be reached is no failure here."""
+        try:
+            await self._tracked(operation.preflight(self._hosts.reader(want.host, say), want))
+        except Unreachable:
+            return
+
+    async def _tracked(self, work: Awaitable[T], timeout_s: float = 0) -> T:
+        """Runs work so that `cancel` reaches it; a timeout of 0 means none, as Pulumi sends it."""
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        try:
+            async with asyncio.timeout(timeout_s or None):
+                return await task
+        except asyncio.CancelledError:
+            raise ProviderError("cancelled; run the same again, it goes on from what is there") from None
+        except TimeoutError:
+            raise ProviderError(f"not done within the {timeout_s:.0f} s of its customTimeouts") from None
+
+
+def _top(path: str) -> str:
+    """The property that a path starts with."""
+    return path.split(".", 1)[0].split("[", 1)[0]
+
+
+def _stored(operation: AnyOperation, state: Mapping[str, Any]) -> Any:
+    """The declaration that a state holds; None when another version of this provider wrote it in other words."""
+    fields = operation.wants.model_fields
+    try:
+        return operation.wants.model_validate({key: value for key, value in state.items() if key in fields})
+    except ValidationError:
+        return None

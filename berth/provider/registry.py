@@ -1,0 +1,32 @@
+"""All operations, by the Pulumi type of their resources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from berth.provider.operation import Operation
+from berth.provider.operations.file import File
+from berth.provider.operations.gateway_configuration import GatewayConfiguration
+from berth.provider.operations.key import Key
+from berth.provider.operations.process import Process
+from berth.provider.operations.python_environment import PythonEnvironment
+from berth.provider.operations.ready import Ready
+from berth.provider.operations.replica import Replica
+from berth.provider.operations.smoke_test import SmokeTest
+from berth.provider.operations.supervisor import Supervisor
+from berth.provider.operations.workspace import Workspace
+
+_ALL: tuple[Operation[Any], ...] = (
+    File(),
+    GatewayConfiguration(),
+    Key(),
+    Process(),
+    PythonEnvironment(),
+    Ready(),
+    Replica(),
+    SmokeTest(),
+    Supervisor(),
+    Workspace(),
+)
+
+OPERATIONS = {operation.kind: operation for operation in _ALL}

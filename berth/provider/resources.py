@@ -1,0 +1,147 @@
+"""Typed resource classes for components: one for each operation, made from the operation's own model.
+
+A resource takes its declaration as the operation's `Want`, and beside it, by name, the values that are known late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import pulumi
+
+from berth.provider.operation import Want
+from berth.provider.operations.file import FileWant
+from berth.provider.operations.gateway_configuration import GatewayConfigurationWant
+from berth.provider.operations.key import KeyWant
+from berth.provider.operations.process import ProcessWant
+from berth.provider.operations.python_environment import PythonEnvironmentWant
+from berth.provider.operations.ready import ReadyWant
+from berth.provider.operations.replica import ReplicaWant
+from berth.provider.operations.smoke_test import SmokeTestWant
+from berth.provider.operations.supervisor import SupervisorWant
+from berth.provider.operations.workspace import WorkspaceWant
+
+Late = Mapping[str, pulumi.Input[Any]]
+
+
+class _Resource(pulumi.CustomResource):
+    kind: ClassVar[str]
+    outputs: ClassVar[Sequence[str]] = ()
+
+    def __init__(
+        self, name: str, want: Want, opts: pulumi.ResourceOptions | None = None, late: Late | None = None
+    ) -> None:
+        props = {**want.plain(), **(late or {}), **dict.fromkeys(self.outputs)}
+        super().__init__(self.kind, name, props, opts)
+
+
+class File(_Resource):
+    """A file; see `FileWant`."""
+
+    kind = "berth:host:File"
+
+    def __init__(
+        self, name: str, want: FileWant, opts: pulumi.ResourceOptions | None = None, late: Late | None = None
+    ) -> None:
+        super().__init__(name, want, opts, late)
+
+
+class Workspace(_Resource):
+    """A stack's folder on a host; see `WorkspaceWant`."""
+
+    kind = "berth:host:Workspace"
+
+    def __init__(self, name: str, want: WorkspaceWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class PythonEnvironment(_Resource):
+    """A Python environment; see `PythonEnvironmentWant`."""
+
+    kind = "berth:host:PythonEnvironment"
+
+    def __init__(self, name: str, want: PythonEnvironmentWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class Supervisor(_Resource):
+    """A supervisord; see `SupervisorWant`."""
+
+    kind = "berth:host:Supervisor"
+
+    def __init__(self, name: str, want: SupervisorWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class Process(_Resource):
+    """A long-running process; see `ProcessWant`."""
+
+    kind = "berth:host:Process"
+
+    def __init__(self, name: str, want: ProcessWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class Ready(_Resource):
+    """Something that answers over HTTP; see `ReadyWant`."""
+
+    kind = "berth:host:Ready"
+
+    def __init__(
+        self, name: str, want: ReadyWant, opts: pulumi.ResourceOptions | None = None, late: Late | None = None
+    ) -> None:
+        super().__init__(name, want, opts, late)
+
+
+class Replica(_Resource):
+    """A running engine; see `ReplicaWant`. `pid` is its main process as of the last change."""
+
+    kind = "berth:serving:Replica"
+    outputs = ("pid",)
+    pid: pulumi.Output[int]
+
+    def __init__(
+        self, name: str, want: ReplicaWant, opts: pulumi.ResourceOptions | None = None, late: Late | None = None
+    ) -> None:
+        super().__init__(name, want, opts, late)
+
+
+class Key(_Resource):
+    """A generated API key; see `KeyWant`. `value` is a secret."""
+
+    kind = "berth:gateway:Key"
+    outputs = ("value",)
+    value: pulumi.Output[str]
+
+    def __init__(self, name: str, want: KeyWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        secret = pulumi.ResourceOptions(additional_secret_outputs=["value"])
+        super().__init__(name, want, pulumi.ResourceOptions.merge(opts, secret))
+
+
+class GatewayConfiguration(_Resource):
+    """The gateway's files; see `GatewayConfigurationWant`."""
+
+    kind = "berth:gateway:Configuration"
+
+    def __init__(
+        self,
+        name: str,
+        want: GatewayConfigurationWant,
+        opts: pulumi.ResourceOptions | None = None,
+        late: Late | None = None,
+    ) -> None:
+        super().__init__(name, want, opts, late)
+
+
+class SmokeTest(_Resource):
+    """The proof that every model answers; see `SmokeTestWant`. `results` holds times and tokens by model."""
+
+    kind = "berth:serving:SmokeTest"
+    outputs = ("results",)
+    results: pulumi.Output[Mapping[str, Any]]
+
+    def __init__(
+        self, name: str, want: SmokeTestWant, opts: pulumi.ResourceOptions | None = None, late: Late | None = None
+    ) -> None:
+        super().__init__(name, want, opts, late)

@@ -1,0 +1,92 @@
+"""Serves the provider to Pulumi's engine, with clean errors, and ends when the engine is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+from pulumi.provider.experimental.server import ProviderServicer
+from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
+from pulumi.runtime.proto import provider_pb2_grpc
+from pydantic import ValidationError
+
+from berth.provider.errors import BadInput, ProviderError
+from berth.provider.progress import Progress
+from berth.provider.provider import BerthProvider
+
+VERSION = "0.1.0"
+
+
+class Servicer(ProviderServicer):
+    """Pulumi's servicer with one change: a failure that is understood reaches the user as its message alone."""
+
+
+def _clean(name: str) -> Callable[..., Awaitable[Any]]:
+    async def handler(self: Servicer, request: Any, context: Any) -> Any:
+        try:
+            return await getattr(ProviderServicer, name)(self, request, context)
+        except BadInput as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except ProviderError as error:
+            await context.abort(grpc.StatusCode.UNKNOWN, str(error))
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+                for item in error.errors(include_input=False, include_url=False)
+            )
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problems)
+
+    return handler
+
+
+for _verb in ("Configure", "Invoke", "Check", "Diff", "Create", "Read", "Update", "Delete"):
+    setattr(Servicer, _verb, _clean(_verb))
+
+
+async def serve(engine_address: str) -> None:
+    """Serves until the engine asks to stop or is gone; prints the port as Pulumi expects it."""
+    provider = BerthProvider(Progress(engine_address))
+    server = grpc.aio.server(options=_GRPC_CHANNEL_OPTIONS)
+    servicer = Servicer([], VERSION, provider, engine_address=engine_address)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+    alone = asyncio.create_task(_parent_gone())
+    stopped = asyncio.create_task(server.wait_for_termination())
+    await asyncio.wait({alone, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    await provider.close()
+    await server.stop(grace=0)
+
+
+async def _parent_gone() -> None:
+    """Waits for the end of the process that started this one; a killed Pulumi would leave its provider for ever."""
+    parent = os.getppid()
+    try:
+        descriptor = os.pidfd_open(parent)
+    except (OSError, AttributeError):  # a kernel before 5.3, or the parent is gone already
+        while os.getppid() == parent:  # noqa: ASYNC110 -- such a kernel has nothing to wait on
+            await asyncio.sleep(1)
+        return
+    gone = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, gone.set)
+    try:
+        await gone.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def main() -> None:
+    """The plugin's entry: its first argument is the engine's address."""
+    try:
+        asyncio.run(serve(sys.argv[1]))
+    except KeyboardInterrupt:
+        sys.exit(130)
