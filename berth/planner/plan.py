@@ -78,6 +78,18 @@ class HostPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterPlan:
+    """One Kubernetes cluster; a replica on it has the cluster's name as its host, no cards and port 8080."""
+
+    name: str
+    kind: Literal["kserve", "openshift-ai"]
+    namespace: str
+    mode: Literal["standard", "knative"]
+    kubeconfig: str | None = None
+    context: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class HubWeights:
     """A model on the Hugging Face hub at a pinned commit; `token` names a secret."""
 
@@ -101,7 +113,22 @@ class RandomWeights:
     shape: str
 
 
-Weights = HubWeights | PathWeights | RandomWeights
+@dataclass(frozen=True, kw_only=True)
+class S3Weights:
+    """A model folder in an S3 bucket; `connection` names a cluster's data connection. Clusters only, so far."""
+
+    url: str
+    connection: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OciWeights:
+    """A model in an OCI image. Clusters only, so far."""
+
+    image: str
+
+
+Weights = HubWeights | PathWeights | RandomWeights | S3Weights | OciWeights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +263,10 @@ class SmokePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything decided about one stack. `replicas` stand in start order."""
+    """Everything decided about one stack. `replicas` stand in start order.
+
+    `unbuilt` says, one sentence each, what the stack asks for that can be planned but not applied yet.
+    """
 
     stack: str
     profile: str
@@ -247,6 +277,8 @@ class Plan:
     cards: tuple[CardVerdict, ...]
     notes: tuple[Note, ...]
     secrets: frozenset[str]
+    clusters: Mapping[str, ClusterPlan] = field(default_factory=dict)
+    unbuilt: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

@@ -1,0 +1,114 @@
+"""The door of a stack and its monitoring: keys, limits, encryption, what watches."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from berth.catalogue.units import Bytes
+from berth.spec.values import Duration, Name, Port, SecretName, Section, ServedName, Size, Text, wrong
+
+
+class Limits(Section):
+    """How much one client may ask for."""
+
+    requests_per_minute: Annotated[int, Field(ge=1, le=10**7)] | None = None
+    """Requests in a minute."""
+    tokens_per_minute: Annotated[int, Field(ge=1, le=10**10)] | None = None
+    """Tokens in a minute, of prompt and answer."""
+    concurrent: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    """Requests at a time."""
+
+
+class Key(Section):
+    """A client of the gateway."""
+
+    name: Name
+    """The client's name, as logs and metrics show it."""
+    secret: SecretName
+    """The secret that holds the client's key."""
+    models: tuple[ServedName, ...] = ()
+    """The models the client may use; none means all."""
+    limits: Limits | None = None
+    """How much the client may ask for."""
+
+
+class Tls(Section):
+    """Encryption of what clients send."""
+
+    certificate: SecretName
+    """The secret with the certificate chain, in PEM."""
+    key: SecretName
+    """The secret with the private key, in PEM."""
+
+
+class Gateway(Section):
+    """The stack's OpenAI-compatible door."""
+
+    host: Name
+    """The host it runs on."""
+    port: Port = 8000
+    """The port clients use."""
+    bind: Text = "127.0.0.1"
+    """The address it listens on; 0.0.0.0 opens it to the network."""
+    admin_port: Port | None = None
+    """Envoy's admin port on loopback; left out, the port after `port`."""
+    metrics_port: Port | None = None
+    """The metrics' port; left out, the second after `port`."""
+    open: bool = False
+    """Ask no key of anyone."""
+    keys: tuple[Key, ...] = ()
+    """Clients with a key each; none means that one named `default` is generated."""
+    tls: Tls | None = None
+    """Encryption; without it keys are readable on the way, so keep it to a trusted network."""
+    limits: Limits | None = None
+    """How much each client may ask for, where its key says nothing else."""
+    max_body: Size = Bytes(32 * 2**20)
+    """The largest request, images in base64 included."""
+    idle_timeout: Duration = 300.0
+    """How long a connection may stay silent."""
+    hold_limit: Duration = 120.0
+    """How long a request waits while its model's only replica is being replaced."""
+
+    @model_validator(mode="after")
+    def _keys(self) -> Self:
+        names = [key.name for key in self.keys]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise wrong(f"names {', '.join(twice)} twice, must name each client once", "keys")
+        if self.open and self.keys:
+            raise wrong("is true while keys are given, must be false; or remove the keys", "open")
+        return self
+
+
+class Prometheus(Section):
+    """Prometheus, which keeps the measurements."""
+
+    port: Port = 9090
+    """Its port, on loopback."""
+    retention: Duration = 15 * 86400.0
+    """How long measurements are kept."""
+
+
+class Grafana(Section):
+    """Grafana, which shows them."""
+
+    port: Port = 3000
+    """Its port, on loopback."""
+
+
+def _switch(value: Any) -> Any:
+    """`true` is the part with its defaults, `false` is none of it."""
+    return {True: {}, False: None}.get(value, value) if isinstance(value, bool) else value
+
+
+class Monitoring(Section):
+    """What watches the stack; its dashboards are made for the engines' versions."""
+
+    gpu: bool = False
+    """Measure the GPUs (dcgm-exporter on port 9400)."""
+    prometheus: Annotated[Prometheus | None, BeforeValidator(_switch)] = None
+    """Run Prometheus."""
+    grafana: Annotated[Grafana | None, BeforeValidator(_switch)] = None
+    """Run Grafana."""

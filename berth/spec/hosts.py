@@ -1,0 +1,217 @@
+"""Where models run: hosts and groups of like hosts, clusters, instance types and quotas."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from berth.spec.values import Count, Index, Name, Port, SecretName, Section, Size, Text, wrong
+
+
+class Ssh(Section):
+    """How a machine is reached over SSH. Secrets are names; their values come from Pulumi's configuration."""
+
+    host: Text
+    """Name or address of the machine."""
+    user: Text | None = None
+    """The user to log in as; left out, that of the ssh configuration or the one who runs Berth."""
+    port: Port = 22
+    """The port of the machine's SSH server."""
+    host_key: Text | None = None
+    """The machine's public key, as `berth hostkey` prints it; without it the machine cannot be trusted."""
+    key_file: Text | None = None
+    """The private key file to log in with; left out, the agent's and the usual ones are tried."""
+    sudo_password: SecretName | None = None
+    """The secret that sudo asks for on that machine, where it asks."""
+    proxy_jump: Text | None = None
+    """A machine to go through, as `user@host:port`."""
+
+
+class SshConnection(Section):
+    """A machine reached over SSH."""
+
+    ssh: Ssh
+    """How the machine is reached over SSH."""
+
+
+def _connection_kind(value: object) -> str:
+    return "|ssh" if isinstance(value, dict | SshConnection) else "|local"
+
+
+Connection = Annotated[
+    Annotated[Literal["local"], Tag("|local")] | Annotated[SshConnection, Tag("|ssh")],
+    Discriminator(_connection_kind),
+]
+
+
+class Gpus(Section):
+    """Like GPUs of one machine or of one cluster's nodes."""
+
+    model: Text
+    """The GPU's name in the catalogue, such as rtx-5090 or a40."""
+    count: Annotated[int, Field(ge=1, le=1024)] = 1
+    """How many of them there are."""
+    memory: Size | None = None
+    """Memory of one card as its driver reports it; left out, the catalogue's (MIG slices and ECC change it)."""
+
+
+class Driver(Section):
+    """The NVIDIA driver of a host."""
+
+    branch: Annotated[int, Field(ge=300, le=2000)] | None = None
+    """The driver's branch, such as 580."""
+    version: Text | None = None
+    """The driver's exact version, such as 575.64.05."""
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Driver:
+        if self.branch is not None and self.version is not None and not self.version.startswith(f"{self.branch}."):
+            raise wrong(f"is {self.version}, must be of branch {self.branch}; leave out one of the two", "version")
+        return self
+
+
+class ContainerToolkit(Section):
+    """The NVIDIA container toolkit, which gives containers their GPUs."""
+
+    version: Text | None = None
+    """Its exact version; left out, the newest that the repository has at the first installation."""
+
+
+class Prerequisites(Section):
+    """What Berth installs on a host. What is absent here is only verified, never installed."""
+
+    driver: Driver | None = None
+    """The NVIDIA driver."""
+    docker: Driver | None = None
+    """The Docker engine."""
+    container_toolkit: ContainerToolkit | None = None
+    """The NVIDIA container toolkit."""
+
+
+class Host(Section):
+    """One machine."""
+
+    group: Name | None = None
+    """A group whose settings this host shares; what the host says itself comes first."""
+    connection: Connection
+    """How the machine is reached: `local`, or `ssh` with its settings."""
+    gpus: tuple[Gpus, ...] = ()
+    """The machine's GPUs in the order of their indices; none means that engines run on its CPU."""
+    runtime: Literal["process", "docker"] = "process"
+    """What engines run as: supervised processes, or containers."""
+    root: Text = "~/.local/share/berth"
+    """The folder on the machine for all that the stack makes there."""
+    init: Literal["auto", "systemd", "supervisord"] = "auto"
+    """What keeps processes running; auto takes systemd where it runs and supervisord elsewhere."""
+    engine_ports: Annotated[int, Field(ge=1024, le=64536)] = 20000
+    """First of the 1000 loopback ports from which engines on this machine get theirs."""
+    prerequisites: Prerequisites = Prerequisites()
+    """What Berth installs on the machine."""
+
+    @model_validator(mode="after")
+    def _has_containers(self) -> Host:
+        if self.runtime == "process" and self.prerequisites.container_toolkit is not None:
+            text = "is declared, must be left out where the runtime is process; nothing there uses containers"
+            raise wrong(text, "prerequisites.container_toolkit")
+        return self
+
+
+class Cluster(Section):
+    """One Kubernetes cluster with KServe, or Red Hat OpenShift AI."""
+
+    kind: Literal["kserve", "openshift-ai"] = "kserve"
+    """Which platform the cluster runs."""
+    kubeconfig: SecretName | None = None
+    """The secret that holds the kubeconfig; left out, kubectl's own configuration is used."""
+    context: Text | None = None
+    """The kubeconfig's context."""
+    namespace: Name
+    """The namespace in which models are made."""
+    mode: Literal["standard", "knative"] = "standard"
+    """KServe's deployment mode (before: RawDeployment and Serverless)."""
+    gpus: tuple[Gpus, ...] = ()
+    """The kinds of GPU that the cluster's nodes have."""
+    display_name: Text | None = None
+    """The serving runtime's name in the OpenShift AI dashboard; its resource name follows from model and revision."""
+
+    @model_validator(mode="after")
+    def _names(self) -> Cluster:
+        if self.display_name is not None and self.kind != "openshift-ai":
+            raise wrong("is given, must be left out: only the openshift-ai dashboard shows it", "display_name")
+        return self
+
+
+class Instance(Section):
+    """An instance type: what one replica asks of its machine beside GPUs."""
+
+    cpu: Annotated[float, Field(gt=0, le=1024)]
+    """CPU cores that are kept for the replica."""
+    cpu_limit: Annotated[float, Field(gt=0, le=1024)] | None = None
+    """CPU cores that the replica may use at most."""
+    memory: Size
+    """Memory that is kept for the replica."""
+    memory_limit: Size | None = None
+    """Memory that the replica may use at most."""
+    shared_memory: Size | None = None
+    """Size of /dev/shm, which tensor parallelism needs."""
+
+    @model_validator(mode="after")
+    def _limits(self) -> Instance:
+        if self.cpu_limit is not None and self.cpu_limit < self.cpu:
+            raise wrong(f"is {self.cpu_limit:g}, must be at least cpu ({self.cpu:g})", "cpu_limit")
+        if self.memory_limit is not None and self.memory_limit < self.memory:
+            raise wrong(f"is {self.memory_limit}, must be at least memory ({self.memory})", "memory_limit")
+        return self
+
+
+class Quota(Section):
+    """How many GPUs a group of models may use together."""
+
+    gpus: Annotated[int, Field(ge=0, le=100_000)]
+    """GPUs in all, over every replica of every model with this quota."""
+
+
+class Place(Section):
+    """Where replicas of a model run: on one host, on every host of a group, or on a cluster."""
+
+    host: Name | None = None
+    """A host of this stack."""
+    group: Name | None = None
+    """A group of hosts: the replicas below on each of them."""
+    cluster: Name | None = None
+    """A cluster of this stack."""
+    gpus: Annotated[
+        Annotated[Annotated[int, Field(ge=1, le=1024)], Tag("|count")] | Annotated[tuple[Index, ...], Tag("|indices")],
+        Discriminator(lambda value: "|indices" if isinstance(value, tuple | list) else "|count"),
+    ] = Field(default=())
+    """Indices of the cards that the replicas use; or how many each uses, and the planner chooses the emptiest."""
+    replicas: Annotated[int, Field(ge=1, le=1000)] = 1
+    """How many replicas run here; given indices are dealt out to them in order."""
+    port: Port | None = None
+    """A fixed port for the engine on the host's loopback address; left out, one of the host's engine_ports."""
+    gpu: Text | None = None
+    """On a cluster with several kinds of GPU, the kind to use."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Place:
+        places = [name for name in ("host", "group", "cluster") if getattr(self, name) is not None]
+        if len(places) != 1:
+            said = " and ".join(places) or "no place"
+            raise wrong(f"names {said}, must name one of host, group or cluster")
+        if isinstance(self.gpus, tuple) and len(set(self.gpus)) != len(self.gpus):
+            raise wrong(f"names a card twice ({list(self.gpus)}), must name each once", "gpus")
+        if isinstance(self.gpus, tuple) and self.gpus and self.cluster is not None:
+            raise wrong("is a list, must be a number: a cluster chooses the cards itself", "gpus")
+        if self.port is not None and (self.replicas > 1 or self.group is not None):
+            raise wrong("is given for several replicas, must be left out or given for one alone", "port")
+        if self.port is not None and self.cluster is not None:
+            raise wrong("is given on a cluster, must be left out: each pod has an address of its own", "port")
+        if self.gpu is not None and self.cluster is None:
+            raise wrong("is given on a host, must be left out: a host's cards are known by index", "gpu")
+        return self
+
+    @property
+    def asked(self) -> Count:
+        """How many cards are named or asked for; 0 when the planner decides."""
+        return self.gpus if isinstance(self.gpus, int) else len(self.gpus)

@@ -1,0 +1,367 @@
+"""What is served: models, their revisions, where weights come from and which engine runs them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
+
+from berth.spec.hosts import Place
+from berth.spec.values import (
+    FLAG,
+    PREFIX,
+    Duration,
+    Fraction,
+    Label,
+    Name,
+    SecretName,
+    Section,
+    ServedName,
+    Size,
+    Text,
+    VariableName,
+    Word,
+    wrong,
+)
+
+EngineName = Literal["vllm", "sglang", "tgi"]
+
+_PIN = "a commit's 40 hexadecimal digits; a branch or tag can move. The model's page on the hub lists its commits"
+
+
+def _repository(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?", value) is None:
+        raise wrong(f"is {value!r}, must be a repository of the hub such as Qwen/Qwen2.5-3B-Instruct")
+    return value
+
+
+def _commit(value: str) -> str:
+    if re.fullmatch(r"[0-9a-f]{40}", value) is None:
+        raise wrong(f"is {value!r}, must be pinned to {_PIN}; run `git ls-remote` on it and write the commit down")
+    return value
+
+
+def _s3(value: str) -> str:
+    if re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/\S*)?", value) is None:
+        raise wrong(f"is {value!r}, must be s3://bucket/folder")
+    return value
+
+
+def _image(value: str) -> str:
+    if (
+        re.fullmatch(r"[a-z0-9][a-zA-Z0-9._/:-]*?(:[A-Za-z0-9_][A-Za-z0-9._-]*|@sha256:[0-9a-f]{64}){1,2}", value)
+        is None
+    ):
+        raise wrong(f"is {value!r}, must be an image with its tag or digest, such as vllm/vllm-openai:v0.10.1.1")
+    if value.endswith(":latest"):
+        raise wrong(f"is {value!r}, must be pinned: latest moves under you; name the tag or the digest")
+    return value
+
+
+def _folder(value: str) -> str:
+    if not value.startswith(("/", "~/")):
+        raise wrong(f"is {value!r}, must be a folder on the host that starts with / or ~/")
+    return value
+
+
+Image = Annotated[Text, AfterValidator(_image)]
+"""A container image by tag or digest, never `latest`."""
+
+Folder = Annotated[Text, AfterValidator(_folder)]
+"""A folder on the host."""
+
+KINDS = ("hub", "path", "random", "s3", "oci")
+
+
+class Source(Section):
+    """Where a model's weights come from: one of hub, path, random, s3 and oci."""
+
+    hub: Annotated[Text, AfterValidator(_repository)] | None = None
+    """A repository of the Hugging Face hub."""
+    revision: Annotated[Text, AfterValidator(_commit)] | None = None
+    """The hub repository's commit, all 40 digits."""
+    token: SecretName | None = None
+    """The secret with the hub's access token, for gated and private models."""
+    endpoint: Text | None = None
+    """Another address of the hub, such as a mirror."""
+    path: Folder | None = None
+    """A model folder that is on the host already."""
+    random: Text | None = None
+    """A tiny model of random weights that Berth writes itself; it answers nonsense and needs no download."""
+    s3: Annotated[Text, AfterValidator(_s3)] | None = None
+    """A folder in an S3 bucket."""
+    connection: Name | None = None
+    """The cluster's data connection (a secret of the namespace) for s3."""
+    oci: Image | None = None
+    """An OCI image that holds the model."""
+    shape: Text | None = None
+    """A model of the catalogue that has the same shape, for weights that cannot be read while planning."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        said = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if len(said) != 1:
+            raise wrong(f"names {' and '.join(said) or 'nothing'}, must name one of {', '.join(KINDS)}")
+        if self.hub is not None and self.revision is None:
+            raise wrong(f"is missing, must be {_PIN}", "revision")
+        for key in ("revision", "token", "endpoint"):
+            if self.hub is None and getattr(self, key) is not None:
+                raise wrong(f"belongs to hub, must be left out with {said[0]}", key)
+        if self.s3 is None and self.connection is not None:
+            raise wrong(f"belongs to s3, must be left out with {said[0]}", "connection")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Which of hub, path, random, s3 and oci it is."""
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+
+def _version(value: str) -> str:
+    if re.fullmatch(r"v?\d+(\.\d+){1,3}(\.?(post|rc|dev)\d+)?", value) is None:
+        raise wrong(f"is {value!r}, must be a version such as 0.10.1.1")
+    return value.removeprefix("v")
+
+
+class ExistingEnvironment(Section):
+    """An engine that is installed on the host already."""
+
+    path: Folder
+    """The environment's folder, which holds bin/."""
+
+
+class Engine(Section):
+    """Which engine serves, in which version, and where it comes from."""
+
+    name: EngineName
+    """The engine."""
+    version: Annotated[str, AfterValidator(_version)] | None = None
+    """Its version, in quotes where YAML would read a number; left out, the newest that Berth knows."""
+    device: Literal["cuda", "cpu"] | None = None
+    """What it computes on; left out, cuda where the host has GPUs."""
+    image: Image | None = None
+    """The container image; left out, the engine's own image of that version."""
+    environment: ExistingEnvironment | None = None
+    """Use an environment that is on the host already instead of making one."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if self.image is not None and self.environment is not None:
+            raise wrong("is given beside environment, must be one of the two", "image")
+        return self
+
+
+class Parallel(Section):
+    """How one replica is spread over several cards."""
+
+    tensor: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Cards that share each layer; attention heads must divide by it."""
+    pipeline: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Groups of cards that take the layers in turn."""
+    data: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Copies of the model inside one engine."""
+    expert: bool = False
+    """Whether the experts of a mixture are divided among the cards instead of each being cut."""
+
+    @property
+    def cards(self) -> int:
+        """How many cards one replica takes."""
+        return self.tensor * self.pipeline * self.data
+
+
+class Adapter(Section):
+    """A LoRA adapter served beside its base model, under its own name."""
+
+    name: ServedName
+    """The name clients ask for."""
+    source: Source
+    """Where the adapter's weights come from."""
+
+
+class Lora(Section):
+    """LoRA adapters of a model."""
+
+    adapters: tuple[Adapter, ...] = ()
+    """The adapters that are loaded at the start."""
+    max_loras: Annotated[int, Field(ge=1, le=1024)] = 1
+    """How many different adapters one batch may use."""
+    max_rank: Literal[1, 8, 16, 32, 64, 128, 256, 320, 512] = 16
+    """The largest rank among the adapters."""
+
+
+Share = Annotated[
+    Annotated[Fraction, Tag("|number")] | Annotated[Mapping[str, Fraction], Tag("|profiles"), Field(min_length=1)],
+    Discriminator(lambda value: "|profiles" if isinstance(value, Mapping) else "|number"),
+]
+"""One fraction, or one for each profile."""
+
+
+def _variable(value: Any) -> Any:
+    if isinstance(value, bool) or (value is None):
+        raise wrong(f"is {str(value).lower()}, must be text or a number; variables have no other types, quote it")
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _flag(value: Any) -> Any:
+    if isinstance(value, str | int | float | bool | dict | None):
+        return value
+    if isinstance(value, tuple) and all(isinstance(item, str | int | float) for item in value):
+        return value
+    raise wrong("is nested, must be a number, text, true, false, a list of words or a mapping")
+
+
+_FLAG_TYPES = ["string", "number", "boolean", "array", "object", "null"]
+
+Flag = Annotated[Any, BeforeValidator(_flag), WithJsonSchema({"type": _FLAG_TYPES})]
+"""The value of an engine's own flag: true is a bare flag, a list several values, a mapping is passed as JSON."""
+
+FlagName = Annotated[str, Field(pattern=FLAG)]
+
+
+class Revision(Section):
+    """One way of serving a model: its weights, its engine, what is asked of it and where it runs."""
+
+    source: Source
+    """Where the weights come from."""
+    engine: Engine
+    """Which engine serves it: a name, or name and version and more."""
+    place: Annotated[tuple[Place, ...], Field(min_length=1)]
+    """Where replicas run."""
+    instance: Name | None = None
+    """The instance type: CPU and memory of one replica."""
+    quota: Name | None = None
+    """The GPU quota that its cards count against."""
+    context: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    """Tokens of prompt and answer together that one request may have; left out, what the model allows."""
+    concurrency: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Requests that are worked on at a time; left out, the engine's own default."""
+    task: Literal["generate", "embed", "classify", "score", "reward", "transcription"] = "generate"
+    """What the model is for."""
+    dtype: Literal["auto", "half", "float16", "bfloat16", "float", "float32"] = "auto"
+    """The type weights are computed in."""
+    quantization: Word | None = None
+    """How the weights are quantized; left out, as the model's own configuration says."""
+    load_format: Word | None = None
+    """The format in which weights are read."""
+    kv_cache_dtype: Word | None = None
+    """The type the KV cache is kept in, such as fp8; left out, the model's."""
+    parallel: Parallel = Parallel()
+    """How one replica is spread over several cards."""
+    lora: Lora | None = None
+    """LoRA adapters."""
+    model_impl: Literal["auto", "native", "transformers"] = "auto"
+    """Whether the engine uses its own implementation of the model or the Transformers library's."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the weights. It may do anything that the engine's user may."""
+    cpu_offload: Size | None = None
+    """Weights per card that are kept in the machine's memory instead."""
+    images_per_prompt: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """Images that one prompt of a vision model may have."""
+    share: Share | None = None
+    """Fraction of each card's total memory the engine may use, or one per profile; left out, the planner chooses."""
+    kv_cache: Size | None = None
+    """Memory for the KV cache on each card (on CPU: in all); left out, the planner chooses."""
+    args: Mapping[FlagName, Flag] = Field(default_factory=dict)
+    """The engine's own flags, checked against its version. What has a key of its own here is refused."""
+    unchecked_args: Mapping[FlagName, Flag] = Field(default_factory=dict)
+    """Flags that are passed on as they are, for engines or plugins that Berth does not know."""
+    environment: Mapping[VariableName, Annotated[str, BeforeValidator(_variable)]] = Field(default_factory=dict)
+    """Environment variables of the engine."""
+    secrets: Mapping[VariableName, SecretName] = Field(default_factory=dict)
+    """Environment variables whose value is a secret, given by the secret's name."""
+    start_timeout: Duration = 600.0
+    """How long a start may take until the model answers."""
+    stop_timeout: Duration = 30.0
+    """How long requests in flight may take to end before the engine is killed."""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        both = sorted(set(self.environment) & set(self.secrets))
+        if both:
+            raise wrong(f"sets {', '.join(both)} that environment sets too, must be said once", "secrets")
+        if self.trust_remote_code and self.source.kind not in {"hub", "path", "oci"}:
+            raise wrong(
+                f"is true, must be false for {self.source.kind} weights: no pinned code comes with them",
+                "trust_remote_code",
+            )
+        repeated = {_flag_name(name) for name in self.args} & {_flag_name(name) for name in self.unchecked_args}
+        if repeated:
+            raise wrong(f"repeats {', '.join(sorted(repeated))} of args, must be said once", "unchecked_args")
+        return self
+
+
+def _flag_name(name: str) -> str:
+    return name.removeprefix("--").replace("-", "_").lower()
+
+
+class Load(Section):
+    """A short load test after a deployment."""
+
+    n: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Requests in all."""
+    c: Annotated[int, Field(ge=1, le=10_000)] = 10
+    """Requests at a time."""
+
+
+class Prove(Section):
+    """What is asked of a model after each deployment; a failure fails the update."""
+
+    smoke: tuple[Text, ...] = ("Hello",)
+    """Prompts that must be answered; an empty list asks nothing."""
+    load: Load | None = None
+    """A short load test."""
+    timeout: Duration = 120.0
+    """How long one answer may take."""
+
+
+OnChange = Literal["surge", "hold", "refuse", "auto"]
+
+
+class Model(Section):
+    """One served model. What a revision may say can be said here, for all of its revisions."""
+
+    aliases: tuple[ServedName, ...] = ()
+    """Further names under which clients may ask for the model."""
+    path_prefix: Annotated[str, Field(pattern=PREFIX)] | None = None
+    """A path prefix under which the gateway serves this model alone, such as /qwen/."""
+    on_change: OnChange = "auto"
+    """How a running replica is replaced: surge (new before old), hold (requests wait), refuse, or what fits."""
+    prove: Prove = Prove()
+    """What is asked of the model after each deployment."""
+    traffic: Mapping[Label, Annotated[int, Field(ge=0, le=100)]] = Field(default_factory=dict)
+    """Percent of the requests that each revision gets, 100 in all."""
+    representative: Label | None = None
+    """The revision that speaks for the model; left out, the one with the most traffic."""
+    revisions: Annotated[Mapping[Label, Revision], Field(min_length=1)]
+    """Ways of serving the model; each says only what differs from the model's own settings."""
+
+    @model_validator(mode="after")
+    def _traffic(self) -> Self:
+        total = sum(self.traffic.values())
+        unknown = [name for name in self.traffic if name not in self.revisions]
+        if unknown:
+            known = ", ".join(self.revisions)
+            raise wrong(f"names {unknown[0]}, must name revisions of this model ({known})", "traffic")
+        if self.traffic and total != 100:
+            raise wrong(f"sums to {total}, must sum to 100 percent", "traffic")
+        if not self.traffic and len(self.revisions) > 1:
+            raise wrong(f"is missing, must divide 100 percent among {', '.join(self.revisions)}", "traffic")
+        if self.representative is not None and self.representative not in self.revisions:
+            raise wrong(f"is {self.representative}, must be one of {', '.join(self.revisions)}", "representative")
+        return self
+
+    @property
+    def shares(self) -> Mapping[str, int]:
+        """Percent of the traffic of every revision, in the order of the file."""
+        return {name: self.traffic.get(name, 0 if self.traffic else 100) for name in self.revisions}
+
+    @property
+    def face(self) -> str:
+        """The revision that speaks for the model: the named one, else the one with the most traffic."""
+        return self.representative or max(self.revisions, key=lambda name: self.shares[name])
+
+
+MODEL_KEYS = tuple(name for name in Model.model_fields if name != "revisions")
+"""Keys of a model that are no revision's."""
