@@ -1,0 +1,50 @@
+"""A plan as plain lines for a log that has neither colour nor a known width, such as Pulumi's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from berth.catalogue.units import Bytes
+from berth.planner.plan import Plan, ReplicaPlan
+from berth.report.bar import GLYPHS, text
+from berth.report.view import CardView, HostView, Part, Use, advice, clean, conclusion, hosts, notes, outcome
+
+_BAR = 60  # columns; Pulumi puts some 20 of its own before a line
+
+
+def lines(plan: Plan) -> list[str]:
+    """The whole plan; the first line is the verdict, so that a log that folds the rest still says it."""
+    found = [f"{clean(plan.stack)} (profile {clean(plan.profile)}): {outcome(plan)}, {conclusion(plan)}"]
+    for host in hosts(plan):
+        found += _host(host)
+    if any(host.cards for host in hosts(plan)):
+        found.append("GiB; " + "  ".join(f"{GLYPHS[part]} {part}" for part in Part) + "  · free")
+    return found + [f"{note.severity}: {clean(str(note))}" for note in notes(plan)]
+
+
+def _host(host: HostView) -> Iterator[str]:
+    width = max((len(clean(use.name)) for card in host.cards for use in card.uses), default=0)
+    for card in host.cards:
+        yield f"{clean(host.name)} {card.title} ({clean(card.hardware)}): {card.verdict}{_free(card)}"
+        yield f"  {text(card, _BAR)}"
+        for use in card.uses:
+            yield f"  {clean(use.name):<{width}}  {use.size.gib:5.1f}{_parts(use)}"
+        yield from (f"  {lead}: {clean(line)}" for lead, line in advice(card))
+    for replica in host.others:
+        yield f"{clean(host.name)}: {_other(replica)}"
+
+
+def _free(card: CardView) -> str:
+    return f", {card.free} free" if card.free >= 0 else f", {Bytes(-card.free)} missing"
+
+
+def _parts(use: Use) -> str:
+    if use.memory is None:
+        return ""
+    parts = " + ".join(f"{part} {size.gib:.1f}" for part, size in use.parts.items() if size)
+    return f" = {parts}; {use.memory.kv_tokens} KV tokens"
+
+
+def _other(replica: ReplicaPlan) -> str:
+    engine = f"{replica.engine.name} {replica.engine.version} ({replica.engine.device})"
+    return clean(f"{replica.name} on {engine}, port {replica.port}, no GPU memory planned")
