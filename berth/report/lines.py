@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from berth.catalogue.units import Bytes
 from berth.planner.plan import Plan, ReplicaPlan
 from berth.report.bar import GLYPHS, text
-from berth.report.view import CardView, HostView, Part, Use, advice, clean, conclusion, hosts, notes, outcome
+from berth.report.view import CardView, HostView, Part, Use, advice, clean, conclusion, hosts, outcome, remarks
 
 _BAR = 60  # columns; Pulumi puts some 20 of its own before a line
 
@@ -19,7 +19,7 @@ def lines(plan: Plan) -> list[str]:
         found += _host(host)
     if any(host.cards for host in hosts(plan)):
         found.append("GiB; " + "  ".join(f"{GLYPHS[part]} {part}" for part in Part) + "  · free")
-    return found + [f"{note.severity}: {clean(str(note))}" for note in notes(plan)]
+    return found + [f"{word}: {clean(line)}" for word, line in remarks(plan)]
 
 
 def _host(host: HostView) -> Iterator[str]:

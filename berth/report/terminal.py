@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from berth.planner.plan import Plan, ReplicaPlan, Severity
+from berth.planner.plan import Plan, ReplicaPlan
 from berth.report.bar import ASCII_GLYPHS, GLYPHS, runs
 from berth.report.view import (
     CardView,
@@ -21,8 +21,8 @@ from berth.report.view import (
     clean,
     conclusion,
     hosts,
-    notes,
     outcome,
+    remarks,
 )
 
 _COLOURS = {Part.WEIGHTS: "blue", Part.KV: "cyan", Part.ACTIVATIONS: "yellow", Part.OVERHEAD: "magenta"}
@@ -34,7 +34,7 @@ _VERDICTS = {
     "does not fit": "bold red",
     "refused": "bold red",
 }
-_SEVERITIES = {Severity.REFUSAL: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "bright_black"}
+_REMARKS = {"refusal": "bold red", "warning": "yellow", "not yet": "yellow", "note": "bright_black"}
 _WIDEST = 120  # columns; a wider bar says nothing more and tears the table apart
 _ROOMY = 96  # columns; from here on the table also says what the cache holds
 
@@ -48,7 +48,7 @@ def show(plan: Plan, console: Console) -> None:
     console.print(title, width=width)
     for host in hosts(plan):
         console.print(_host(host, width, ascii_only=console.options.ascii_only), width=width)
-    console.print(_notes(plan), width=width)
+    console.print(_remarks(plan), width=width)
     word = outcome(plan)
     console.print(
         Text(word.value, style=_VERDICTS[word]).append(f": {conclusion(plan)}", style="default not bold"), width=width
@@ -141,8 +141,8 @@ def _others(replicas: tuple[ReplicaPlan, ...]) -> Table:
     return table
 
 
-def _notes(plan: Plan) -> RenderableType:
+def _remarks(plan: Plan) -> RenderableType:
     table = Table.grid(padding=(0, 2, 0, 0))
-    for note in notes(plan):
-        table.add_row(Text(note.severity.value, style=_SEVERITIES[note.severity]), Text(clean(str(note))))
-    return Padding(table, (1, 0, 1, 0)) if plan.notes else Text()
+    for word, text in remarks(plan):
+        table.add_row(Text(word, style=_REMARKS[word]), Text(clean(text)))
+    return Padding(table, (1, 0, 1, 0)) if table.row_count else Text()

@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import groupby
 
 from berth.catalogue.units import Bytes
-from berth.planner.plan import HostPlan, Local, Note, Plan, ReplicaPlan, Severity, Ssh
+from berth.planner.plan import HostPlan, Local, Plan, ReplicaPlan, Severity, Ssh
 from berth.planner.verdict import CardVerdict, ReplicaMemory, Verdict
 
 
@@ -77,7 +77,7 @@ class CardView:
 
 @dataclass(frozen=True, kw_only=True)
 class HostView:
-    """One host with its cards, and its replicas that use no GPU memory the planner knows of."""
+    """One host or cluster with its cards, and its replicas that use no GPU memory the planner knows of."""
 
     name: str
     reached: str
@@ -87,20 +87,23 @@ class HostView:
 
 
 def hosts(plan: Plan) -> tuple[HostView, ...]:
-    """All hosts of the plan in the order of the stack file."""
+    """All hosts and clusters of the plan, in the order of the stack file."""
     replicas = {replica.name: replica for replica in plan.replicas}
-    names = list(dict.fromkeys([*plan.hosts, *(card.host for card in plan.cards), *(r.host for r in plan.replicas)]))
-    return tuple(_host(name, plan, replicas) for name in names)
+    machines = [_host(name, reached(host), host.runtime, plan, replicas) for name, host in plan.hosts.items()]
+    clusters = [
+        _host(name, f"namespace {cluster.namespace}, {cluster.mode} mode", cluster.kind, plan, replicas)
+        for name, cluster in plan.clusters.items()
+    ]
+    return tuple(machines + clusters)
 
 
-def _host(name: str, plan: Plan, replicas: Mapping[str, ReplicaPlan]) -> HostView:
+def _host(name: str, way: str, runtime: str, plan: Plan, replicas: Mapping[str, ReplicaPlan]) -> HostView:
     cards = tuple(_fold(_card(card, replicas) for card in plan.cards if card.host == name))
     shown = {use.name for card in cards for use in card.uses}
-    host = plan.hosts.get(name)
     return HostView(
         name=name,
-        reached=reached(host) if host else "not a host of this plan",
-        runtime=host.runtime if host else "",
+        reached=way,
+        runtime=runtime,
         cards=cards,
         others=tuple(replica for replica in plan.replicas if replica.host == name and replica.name not in shown),
     )
@@ -201,10 +204,15 @@ def conclusion(plan: Plan) -> str:
     return f"{placed}; {closest.free} free {place}{', the fullest' if cards > 1 else ''}"
 
 
-def notes(plan: Plan) -> tuple[Note, ...]:
-    """The notes, gravest first, in the order of the stack file within one severity."""
-    order = [Severity.REFUSAL, Severity.WARNING, Severity.NOTE]
-    return tuple(sorted(plan.notes, key=lambda note: order.index(note.severity)))
+def remarks(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """What to know about the plan, each with its word: refusals, warnings, what cannot be applied yet, notes."""
+    by_severity = {severity: [str(note) for note in plan.notes if note.severity is severity] for severity in Severity}
+    return (
+        *(("refusal", text) for text in by_severity[Severity.REFUSAL]),
+        *(("warning", text) for text in by_severity[Severity.WARNING]),
+        *(("not yet", text) for text in plan.unbuilt),
+        *(("note", text) for text in by_severity[Severity.NOTE]),
+    )
 
 
 def clean(text: str) -> str:

@@ -158,4 +158,8 @@ def hostile() -> Plan:
     """Names and texts that try to break out of every format."""
     evil = replica(HOSTILE, held=memory(1.0, 1.0, 0.5, 0.5))
     verdict = replace(card(evil, model=HOSTILE), reasons=(HOSTILE,), suggestions=(HOSTILE,))
-    return replace(plan(evil, cards=(verdict,), notes=(note(Severity.WARNING, HOSTILE, HOSTILE),)), stack=HOSTILE)
+    return replace(
+        plan(evil, cards=(verdict,), notes=(note(Severity.WARNING, HOSTILE, HOSTILE),)),
+        stack=HOSTILE,
+        unbuilt=(HOSTILE,),
+    )
