@@ -34,7 +34,7 @@ from berth.planner.plan import GatewayPlan, KeyPlan, ModelRoute
 _INVALID = "invalid_request_error"
 _BODY_PATH = f"/v1/{alternatives(BODY_PATHS)}"
 _MODEL_PATH = f"/v1/{alternatives((*BODY_PATHS, *FORM_PATHS))}"
-_LARGEST = 2**63 - 1
+_LARGEST = 2**53  # beyond it a number does not pass through JSON, where all are floating point, unchanged
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 1.0
 
 
