@@ -10,26 +10,30 @@ import sysconfig
 
 
 def broken(site: str) -> list[str]:
-    """The distributions below `site` that miss a file or have one of another size than they recorded."""
-    found = []
+    """The distributions below `site` that miss a file or have one of a size that nobody recorded for it.
+
+    Some files come with two distributions; which of them was written last is not known, so either size is right.
+    """
+    files: dict[str, list[tuple[str, str]]] = {}
+    sizes: dict[str, set[str]] = {}
     for entry in sorted(os.listdir(site)):
         record = os.path.join(site, entry, "RECORD")
-        if not entry.endswith(".dist-info") or not os.path.exists(record):
-            continue
-        with open(record, newline="", encoding="utf-8") as lines:
-            if not all(_as_recorded(os.path.join(site, row[0]), row[2]) for row in csv.reader(lines) if row):
-                found.append(entry.removesuffix(".dist-info").rsplit("-", 1)[0])
-    return found
+        if entry.endswith(".dist-info") and os.path.exists(record):
+            with open(record, newline="", encoding="utf-8") as lines:
+                rows = [(row[0], row[2]) for row in csv.reader(lines) if row and not row[0].endswith(".pyc")]
+            files[entry.removesuffix(".dist-info").rsplit("-", 1)[0]] = rows
+            for path, size in rows:
+                sizes.setdefault(path, set()).add(size)
+    return [name for name, rows in files.items() if not all(_there(site, path, sizes[path]) for path, _ in rows)]
 
 
-def _as_recorded(path: str, size: str) -> bool:
-    # Compiled files come and go, and installers rewrite the first line of scripts, which lie outside site-packages.
-    if path.endswith(".pyc"):
-        return True
+def _there(site: str, path: str, sizes: set[str]) -> bool:
+    """Whether a file is there as recorded; of those outside (`../`), scripts whose first line is rewritten, just that."""
     try:
-        return not size or os.stat(path).st_size == int(size) or "/../" in path
+        size = os.stat(os.path.join(site, path)).st_size
     except OSError:
         return False
+    return path.startswith("..") or "" in sizes or str(size) in sizes
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class LocalConnection:
                 stdin=asyncio.subprocess.PIPE if reads else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
+                env=_environment(),
                 start_new_session=True,
                 limit=_LINE_LIMIT,
             )
@@ -50,6 +51,15 @@ class LocalConnection:
 
     async def close(self) -> None:
         """Nothing is held open between commands."""
+
+
+_KEPT = {"HOME", "PATH", "LANG", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"}
+_KEPT_PREFIXES = ("LC_", "SSL_CERT_", "UV_", "PIP_", "XDG_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+
+
+def _environment() -> dict[str, str]:
+    """What a login would have. Pulumi's passphrase and access tokens are not for what is started here."""
+    return {key: value for key, value in os.environ.items() if key in _KEPT or key.upper().startswith(_KEPT_PREFIXES)}
 
 
 async def _communicate(process: asyncio.subprocess.Process, command: Command, on_line: OnLine | None) -> Result:

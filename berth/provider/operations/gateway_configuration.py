@@ -31,6 +31,7 @@ _STAGED = ".staged.json"
 _MODE = "0600"  # the routes hold the keys
 _APPLIED_S = 15
 _PAUSE_S = 0.2
+_SHOWN = 600  # characters of Envoy's message; it goes on with the whole configuration
 
 _LOOK = r"""
 folder=$1
@@ -161,7 +162,8 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
         result = await host.run(check)
         await host.run(shell('rm -f -- "$1"', staged, says="clearing what was staged"))
         if result.status != 0:
-            raise BadInput(f"gateway: Envoy refuses the configuration, nothing was changed:\n{result.stderr.strip()}")
+            why = result.stderr.strip()[:_SHOWN]
+            raise BadInput(f"gateway: Envoy refuses the configuration, nothing was changed:\n{why}")
 
     async def _taken(self, host: Host, want: GatewayConfigurationWant, doing: str) -> None:
         """Waits until the running Envoy has every version that lies in the files, as far as they are dynamic."""

@@ -148,10 +148,13 @@ def definition(
 
 
 def restart(service: Service, manager: Manager, state: str) -> Sequence[Command]:
-    """What makes a service of an unchanged definition run; nothing for one that is on its way already."""
+    """What makes a service of an unchanged definition run; nothing for one that is on its way already.
+
+    A stopped one is loaded as well: an update may have been killed between writing its files and that.
+    """
     if state == "outdated":
         return [*manager.stop(service), *manager.start(service)]
-    return [] if state in {"starting", "running"} else manager.start(service)
+    return [] if state in {"starting", "running"} else [*manager.load(service), *manager.start(service)]
 
 
 _REMOVE = """

@@ -55,7 +55,7 @@ rm -rf -- "$path.build"
 """
 
 _OVERLAY = """
-site=$("$1/bin/python" -I -S -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+site=$("$1/bin/python" -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 mkdir -p -- "$(dirname -- "$site/$2")"
 cat > "$site/$2"
 """
@@ -140,7 +140,7 @@ class PythonEnvironment(Operation[PythonEnvironmentWant]):
     async def apply(self, host: Host, want: PythonEnvironmentWant | None, have: PythonEnvironmentWant | None) -> None:
         """Shows what uv says while it works."""
         for command in self.steps(want, have):
-            await host.run(command, on_line=lambda line: host.say(line.strip()) if line.strip() else None)
+            await host.run(command, on_line=lambda line: host.say(line) if line[:1].isalpha() else None)
 
 
 @functools.cache

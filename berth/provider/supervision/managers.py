@@ -76,7 +76,10 @@ class Supervisord:
 
     def load(self, service: Service) -> Sequence[Command]:
         """Rereads the configuration; a new program is added without being started by hand."""
-        return [self._control("update", service.name, says=f"making supervisord read {service.name}")]
+        return [
+            _make_log_folder(service),
+            self._control("update", service.name, says=f"making supervisord read {service.name}"),
+        ]
 
     def start(self, service: Service) -> Sequence[Command]:
         """`start` fails for a program that supervisord started itself while it read the configuration."""
@@ -150,9 +153,11 @@ class Systemd:
 
     def load(self, service: Service) -> Sequence[Command]:
         """Rereads units and enables this one for the next boot."""
-        script = 'mkdir -p -- "$2"; systemctl daemon-reload; systemctl enable --quiet "$1"'
-        folder = service.log.rsplit("/", 1)[0]
-        return [shell(script, self.unit_name(service), folder, says=f"making systemd read {service.name}")]
+        script = 'systemctl daemon-reload; systemctl enable --quiet "$1"'
+        return [
+            _make_log_folder(service),
+            shell(script, self.unit_name(service), says=f"making systemd read {service.name}"),
+        ]
 
     def start(self, service: Service) -> Sequence[Command]:
         """Starts the unit; a failed one is reset first, so that its pause is not waited for."""
@@ -183,6 +188,10 @@ def files(manager: Manager, service: Service) -> Sequence[Command]:
         put(service.run_path, service.render(), mode="0755"),
         put(manager.unit_path(service), manager.unit(service)),
     ]
+
+
+def _make_log_folder(service: Service) -> Command:
+    return shell('mkdir -p -- "$(dirname -- "$1")"', service.log, says=f"making room for the log of {service.name}")
 
 
 def _quoted(path: str) -> str:

@@ -1,0 +1,106 @@
+"""What every host of a stack gets before anything runs on it: a folder, and who keeps its processes running."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pulumi
+
+from berth.planner.plan import HostPlan, PackagedEngine
+from berth.provider.operations.python_environment import PythonEnvironmentWant
+from berth.provider.operations.supervisor import SupervisorWant
+from berth.provider.operations.workspace import WorkspaceWant
+from berth.provider.resources import PythonEnvironment, Supervisor, Workspace
+
+SUPERVISOR = PackagedEngine(requirements=("supervisor==4.3.0",))
+"""supervisor 4.3.0 needs nothing else; used where a host has no systemd."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostPlace:
+    """Where things go on one host; `facts` are what the host said of itself."""
+
+    plan: HostPlan
+    stack: str
+    workspace: str
+    init: Literal["systemd", "supervisord"]
+
+    @property
+    def unit_prefix(self) -> str:
+        """Starts the names of this stack's systemd units; two clones with a stack of one name stay apart."""
+        return f"berth-{self.stack}-{hashlib.sha256(self.workspace.encode()).hexdigest()[:6]}"
+
+    @property
+    def supervision(self) -> Mapping[str, Any]:
+        """The inputs that every service has for who keeps it running."""
+        if self.init == "systemd":
+            return {"init": "systemd", "unit_prefix": self.unit_prefix}
+        return {
+            "init": "supervisord",
+            "supervisor_folder": f"{self.workspace}/supervisor",
+            "supervisorctl": f"{self.environment_path(SUPERVISOR)}/bin/supervisorctl",
+        }
+
+    def environment_path(self, package: PackagedEngine) -> str:
+        """Where an environment of these packages goes: other packages, another folder."""
+        parts = [package.requirements, package.overrides, sorted(package.overlay.items()), package.python]
+        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
+        name = package.requirements[0].split("=", 1)[0].split(" ", 1)[0]
+        return f"{self.workspace}/environments/{name}-{digest}"
+
+    def service_paths(self, name: str) -> Mapping[str, str]:
+        """The folder and the log of a service."""
+        return {"folder": f"{self.workspace}/services/{name}", "log": f"{self.workspace}/logs/{name}.log"}
+
+
+class HostBase(pulumi.ComponentResource):
+    """The workspace of one host, its Python environments, and supervisord where there is no systemd."""
+
+    def __init__(self, name: str, place: HostPlace, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("berth:index:Host", name, None, opts)
+        self.place = place
+        self._environments: dict[str, PythonEnvironment] = {}
+        host = place.plan.name
+        self.workspace = Workspace(
+            f"{name}-workspace",
+            WorkspaceWant(host=host, path=place.workspace, unit_prefix=place.unit_prefix),
+            pulumi.ResourceOptions(parent=self),
+        )
+        self.services: list[pulumi.Resource] = [self.workspace]
+        if place.init == "supervisord":
+            environment = self.environment(SUPERVISOR)
+            self.services.append(
+                Supervisor(
+                    f"{name}-supervisor",
+                    SupervisorWant(
+                        host=host,
+                        folder=f"{place.workspace}/supervisor",
+                        environment=place.environment_path(SUPERVISOR),
+                    ),
+                    pulumi.ResourceOptions(parent=self, depends_on=[environment]),
+                )
+            )
+        self.register_outputs({"workspace": place.workspace})
+
+    def environment(self, package: PackagedEngine) -> PythonEnvironment:
+        """The environment of these packages on this host, declared once however many ask for it."""
+        path = self.place.environment_path(package)
+        if path not in self._environments:
+            self._environments[path] = PythonEnvironment(
+                f"{self.place.plan.name}-{path.rsplit('/', 1)[1]}",
+                PythonEnvironmentWant(
+                    host=self.place.plan.name,
+                    path=path,
+                    python=package.python,
+                    requirements=list(package.requirements),
+                    overrides=list(package.overrides),
+                    overlay=dict(package.overlay),
+                    uv=f"{self.place.workspace}/bin/uv",
+                ),
+                pulumi.ResourceOptions(parent=self, depends_on=[self.workspace]),
+            )
+        return self._environments[path]

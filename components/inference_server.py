@@ -1,0 +1,102 @@
+"""One replica: its weights, its engine's environment, and the engine, served through the gateway."""
+
+from __future__ import annotations
+
+import pulumi
+
+from berth.engines.random_model import files as random_files
+from berth.engines.registry import ENGINES
+from berth.gateway import cluster_name, endpoints_file
+from berth.planner.plan import ExistingEngine, GatewayPlan, PackagedEngine, RandomWeights, ReplicaPlan
+from berth.provider.operations.file import FileWant
+from berth.provider.operations.replica import ReplicaWant
+from berth.provider.resources import File, Replica
+from components.host import HostBase
+
+_LOCKS = "/run/lock"
+"""World-writable on every Linux that follows the Filesystem Hierarchy Standard, and gone after a boot."""
+
+
+class InferenceServer(pulumi.ComponentResource):
+    """A replica of the plan on its host."""
+
+    def __init__(
+        self,
+        name: str,
+        plan: ReplicaPlan,
+        host: HostBase,
+        gateway: GatewayPlan | None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("berth:index:InferenceServer", name, None, opts)
+        self.plan = plan
+        self._host = host
+        needs: list[pulumi.Resource] = list(host.services)
+        environment = self._environment(needs)
+        weights = self._weights(needs)
+        place = host.place
+        cluster = cluster_name(plan.model, plan.revision)
+        routed = gateway is not None and gateway.host == plan.host
+        engine = ENGINES[plan.engine.name]
+        variables = engine.environment_variables(
+            plan.engine.device, version=plan.engine.version, cards=plan.cards, offline=True
+        )
+        self.replica = Replica(
+            name,
+            ReplicaWant(
+                host=plan.host,
+                **place.supervision,
+                **place.service_paths(plan.name),
+                name=plan.name,
+                model=plan.model,
+                revision=plan.revision,
+                engine=plan.engine.name,
+                version=plan.engine.version,
+                device=plan.engine.device,
+                environment=environment,
+                weights=weights,
+                served_names=list(plan.served_names),
+                arguments={key: _plain(value) for key, value in plan.arguments.items() if value is not None},
+                variables={**variables, **plan.environment},
+                port=plan.port,
+                locks=[f"{_LOCKS}/berth-{card}.lock" for card in (plan.cards or ("cpu",))],
+                start_timeout_s=round(plan.start_timeout_s),
+                stop_timeout_s=round(plan.stop_timeout_s),
+                cluster=cluster,
+                endpoints=f"{place.workspace}/gateway/{endpoints_file(cluster)}" if routed else "",
+                admin_port=gateway.admin_port if routed and gateway else 0,
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=needs),
+        )
+        self.register_outputs({"port": plan.port})
+
+    def _environment(self, needs: list[pulumi.Resource]) -> str:
+        match self.plan.engine.installation:
+            case PackagedEngine() as package:
+                needs.append(self._host.environment(package))
+                return self._host.place.environment_path(package)
+            case ExistingEngine(path=path):
+                return path
+            case other:
+                raise pulumi.RunError(f"models.{self.plan.model}: {type(other).__name__} has no process runtime")
+
+    def _weights(self, needs: list[pulumi.Resource]) -> str:
+        """The model folder on the host."""
+        match self.plan.weights:
+            case RandomWeights(shape=shape):
+                folder = f"{self._host.place.workspace}/models/{shape}-random"
+                for file, content in random_files(shape).items():
+                    needs.append(
+                        File(
+                            f"{self.plan.name}-{file}",
+                            FileWant(host=self.plan.host, path=f"{folder}/{file}", content=content),
+                            pulumi.ResourceOptions(parent=self, depends_on=[self._host.workspace]),
+                        )
+                    )
+                return folder
+            case other:
+                raise pulumi.RunError(f"models.{self.plan.model}: {type(other).__name__} cannot be applied yet")
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
