@@ -19,8 +19,13 @@ def to_json(plan: Plan) -> str:
     return json.dumps(document(plan), indent=2, ensure_ascii=False)
 
 
+def to_json_list(plans: Sequence[Plan]) -> str:
+    """Several plans as one JSON list of the same documents."""
+    return json.dumps([document(plan) for plan in plans], indent=2, ensure_ascii=False)
+
+
 def document(plan: Plan) -> dict[str, Any]:
-    """The same as plain values, for a program in this language or a list of several plans."""
+    """The same as plain values, for a program in this language."""
     return {
         "version": VERSION,
         "stack": plan.stack,

@@ -37,9 +37,14 @@ def to_markdown(plan: Plan) -> str:
     return "\n".join(_section(plan)) + "\n"
 
 
-def folded(title: str, badge: str, word: str, rest: str, body: list[str], *, unfold: bool = False) -> list[str]:
+def badge(word: Outcome) -> str:
+    """The coloured dot of an outcome."""
+    return _BADGES[word]
+
+
+def folded(title: str, mark: str, word: str, rest: str, body: list[str], *, unfold: bool = False) -> list[str]:
     """One `<details>` section; `title` and `rest` are plain text, `body` is Markdown."""
-    summary = f"{badge} <b>{escape(title)}</b>: <b>{escape(word)}</b>{f', {escape(rest)}' if rest else ''}"
+    summary = f"{mark} <b>{escape(title)}</b>: <b>{escape(word)}</b>{f', {escape(rest)}' if rest else ''}"
     return [f"<details{' open' if unfold else ''}><summary>{summary}</summary>", "", *body, "</details>"]
 
 
@@ -58,7 +63,7 @@ def _section(plan: Plan) -> list[str]:
     if known := [f"- **{word}** {escape(line)}" for word, line in remarks(plan)]:
         body += [*known, ""]
     title = f"{plan.stack} (profile {plan.profile})"
-    return folded(title, _BADGES[word], word.value, conclusion(plan), body, unfold=stops(plan))
+    return folded(title, badge(word), word.value, conclusion(plan), body, unfold=stops(plan))
 
 
 def _host(host: HostView) -> Iterator[str]:
