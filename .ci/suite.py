@@ -1,0 +1,80 @@
+# ruff: noqa: INP001 -- a script of the CI, in no package
+"""Runs the suite in an order that wastes no time: what needs no real parts first, while Pulumi is being built.
+
+Usage: .venv/bin/python .ci/suite.py test|check|soak
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = ROOT / ".venv" / "bin"
+REAL = "envoy or pulumi or engine or systemd"
+NOTHING_COLLECTED = 5  # pytest's status
+
+CHECKS: dict[str, list[str]] = {
+    "lint": ["ruff", "check", "."],
+    "format": ["ruff", "format", "--check", "."],
+    "types": ["mypy", "berth", "components", "bootstrap", "__main__.py"],
+}
+ALONE = ["pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", f"not soak and not ({REAL})"]
+WITH_REAL_PARTS = ["pytest", "-v", "--durations=15", "-m", f"not soak and ({REAL})"]
+SOAK = ["pytest", "-v", "--durations=0", "-m", "soak"]
+
+
+def main(what: str) -> int:
+    """Run everything that was asked for, also after a failure, and end with one line for each part."""
+    results: dict[str, str] = {}
+    if what == "soak":
+        results["soak"] = _run("soak", SOAK)
+    if what == "check":
+        results |= {name: _run(name, argv) for name, argv in CHECKS.items()}
+    if what == "test":
+        with _pulumi() as process:
+            for name, argv in {**CHECKS, "tests alone": ALONE}.items():
+                results[name] = _run(name, argv)
+            begin = time.monotonic()
+            results["Pulumi, waited for"] = _verdict(process.wait(), time.monotonic() - begin)
+        results["tests with real parts"] = _run("tests with real parts", WITH_REAL_PARTS)
+    sys.stdout.write("\n" + "".join(f"{result:>10}  {name}\n" for name, result in results.items()))
+    return 1 if any(result.startswith("FAIL") for result in results.values()) else 0
+
+
+@contextmanager
+def _pulumi() -> Iterator[subprocess.Popen[bytes]]:
+    """The bootstrap of Pulumi beside the first tests; its few lines come between theirs."""
+    command = [sys.executable, "-m", "bootstrap", "pulumi"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+
+
+def _run(name: str, argv: list[str]) -> str:
+    sys.stdout.write(f"\n== {name}: {' '.join(argv)}\n")
+    sys.stdout.flush()
+    begin = time.monotonic()
+    environment = os.environ | {"PATH": f"{BIN}:{os.environ.get('PATH', '')}"}
+    if argv is SOAK:
+        environment["BERTH_SOAK"] = "1"
+    code = subprocess.run([BIN / argv[0], *argv[1:]], cwd=ROOT, env=environment, check=False).returncode
+    return _verdict(0 if code == NOTHING_COLLECTED and argv[0] == "pytest" else code, time.monotonic() - begin)
+
+
+def _verdict(code: int, seconds: float) -> str:
+    return f"{'ok' if code == 0 else 'FAIL'} {seconds:.0f} s"
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] not in (["test"], ["check"], ["soak"]):
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,102 @@
+"""A stack's way up and down on this machine: the environment for Pulumi, what a killed run left, the update itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+from berth.lifecycle import locks, pending
+from berth.lifecycle.errors import LifecycleError
+from berth.lifecycle.project import DEV, Project
+from berth.lifecycle.pulumi import Pulumi, locate
+from berth.lifecycle.summary import summary
+
+__all__ = ["down", "print_env", "up"]
+
+
+def up(stack: str = DEV, project: Project | None = None) -> int:
+    """Bring a stack up from whatever state it is in, and say how to use it.
+
+    Args:
+        stack: its name; `stacks/<name>.yaml` describes it.
+        project: the project; this package's own when absent.
+
+    Returns:
+        0, or the exit status of what failed; that has said why.
+    """
+    try:
+        pulumi = _ready(project or Project.here(), stack)
+        pulumi.call("stack", "select", "--create")
+        _tidy(pulumi)
+        code = pulumi.stream("up", "--yes")
+        if code == 0:
+            _say("\n" + summary(stack, pulumi.outputs(), _random(pulumi.project.root / "stacks" / f"{stack}.yaml")))
+    except LifecycleError as error:
+        return _fail(error)
+    return code
+
+
+def down(stack: str = DEV, project: Project | None = None) -> int:
+    """Destroy what a stack made and forget the stack; its configuration file stays.
+
+    Returns:
+        0, or the exit status of what failed; that has said why.
+    """
+    try:
+        pulumi = _ready(project or Project.here(), stack)
+        if not pulumi.exists():
+            _say(f"stack {stack}: is not there; nothing to take down")
+            return 0
+        _tidy(pulumi)
+        code = pulumi.stream("destroy", "--yes")
+        if code == 0:
+            pulumi.call("stack", "rm", "--yes", "--preserve-config")
+            _say(f"stack {stack}: is down")
+    except LifecycleError as error:
+        return _fail(error)
+    return code
+
+
+def print_env(stack: str = DEV, project: Project | None = None) -> str:
+    """The shell script that makes plain `pulumi` work in the project, as `.berth/env` holds it.
+
+    Raises:
+        LifecycleError: there is no Pulumi CLI and none can be had.
+    """
+    project = project or Project.here()
+    return project.source(stack, locate(project), os.environ)
+
+
+def _ready(project: Project, stack: str) -> Pulumi:
+    project.check(stack, os.environ)
+    return Pulumi.prepare(project, stack)
+
+
+def _tidy(pulumi: Pulumi) -> None:
+    """Undo what a killed run left in the state: its lock and its unfinished operations."""
+    state = pulumi.project.state(pulumi.environ)
+    if state is not None:
+        locks.release(state, pulumi.project.name, pulumi.stack, _say)
+    for line in pending.clear(pulumi):
+        _say(line)
+
+
+def _random(file: Path) -> list[str]:
+    """The models of a stack file that have random weights; the update that went well has checked the file."""
+    if not file.is_file():
+        return []
+    models = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("models") or {}
+    return [name for name, model in models.items() if "random" in ((model or {}).get("source") or {})]
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text.rstrip("\n") + "\n")
+    sys.stdout.flush()
+
+
+def _fail(error: LifecycleError) -> int:
+    sys.stderr.write(f"berth: {error}\n")
+    return 1

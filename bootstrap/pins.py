@@ -1,0 +1,83 @@
+"""The versions of everything that is brought from outside Python's registry, and how each program is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PULUMI = "3.250.0"
+"""The CLI; the same as `pulumi` in requirements.txt. 3.240 and 3.270 are not in the public Go module mirror."""
+
+GO = (1, 26)
+"""The oldest Go that builds the programs; as the go.mod files say."""
+
+FOLDER = Path(__file__).parent
+"""Where this package lies; `go/` in it holds the go.mod and go.sum of each program."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A program that builds from a Go module pinned in `go/<module>/go.mod` and `go.sum`."""
+
+    name: str
+    module: str
+    package: str
+    ldflags: str
+    usually: str
+    """How long a cold build takes on two cores, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """A file that lies ready inside a Go module which `go/<module>/go.mod` requires."""
+
+    name: str
+    module: str
+    dependency: str
+    path: str
+
+
+PROGRAMS = (
+    Program(
+        name="pulumi",
+        module="pulumi",
+        package="github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+        # Without the version set, `pulumi version` prints nothing and plugins are asked for in odd versions.
+        ldflags=f"-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{PULUMI}",
+        usually="3 to 6 min",
+    ),
+    Program(
+        name="pulumi-language-python",
+        # From sdk v3.79.0, the last release where it lies in this module; it speaks with CLI and SDK of 3.250.
+        module="language-python",
+        package="github.com/pulumi/pulumi/sdk/v3/python/cmd/pulumi-language-python",
+        ldflags="-s -w",
+        usually="half a minute",
+    ),
+)
+
+SCRIPTS = (
+    Script(
+        name="pulumi-language-python-exec",
+        module="pulumi",
+        dependency="github.com/pulumi/pulumi/sdk/v3",
+        path="python/cmd/pulumi-language-python-exec",
+    ),
+    Script(
+        name="pulumi-resource-pulumi-python",  # only dynamic providers use it; the official archive has it too
+        module="pulumi",
+        dependency="github.com/pulumi/pulumi/sdk/v3",
+        path="python/dist/pulumi-resource-pulumi-python",
+    ),
+)
+
+PLUGINS: Mapping[str, Program] = {}
+"""Resource plugins by the runtime that needs them (`docker`, `kubernetes`): built, or fetched, only for such a stack.
+
+The dev stack needs none: its provider lies in the project. A plugin goes to
+`$PULUMI_HOME/plugins/resource-NAME-vX.Y.Z/`.
+"""
+
+NAMES = tuple(item.name for item in (*PROGRAMS, *SCRIPTS))
+"""All files that make a complete Pulumi for a Python program."""
