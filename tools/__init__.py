@@ -1,0 +1,1 @@
+"""Tools that make data of the catalogue; not needed to use Berth."""
