@@ -228,7 +228,7 @@ def _field(default: Any = dataclasses.MISSING, **options: Any) -> Any:
 
 
 def _dataclass(cls: Any = None, **_options: Any) -> Any:
-    """The dataclass of pydantic as the standard library's; keyword only, as pydantic lets defaults stand in any order."""
+    """The dataclass of pydantic as the standard library's; keyword only, so that defaults may stand anywhere."""
 
     def wrap(held: type) -> type:
         return held if "__dataclass_fields__" in held.__dict__ else dataclasses.dataclass(kw_only=True)(held)
