@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pulumi
@@ -22,10 +23,11 @@ SUPERVISOR = PackagedEngine(requirements=("supervisor==4.3.0",))
 
 @dataclass(frozen=True, kw_only=True)
 class HostPlace:
-    """Where things go on one host; `facts` are what the host said of itself."""
+    """Where things go on one host; what is relative in a stack file is relative to `project`."""
 
     plan: HostPlan
     stack: str
+    project: Path
     workspace: str
     init: Literal["systemd", "supervisord"]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pulumi
 
 from berth.engines.random_model import files as random_files
 from berth.engines.registry import ENGINES
 from berth.gateway import cluster_name, endpoints_file
-from berth.planner.plan import ExistingEngine, GatewayPlan, PackagedEngine, RandomWeights, ReplicaPlan
+from berth.planner.plan import ExistingEngine, GatewayPlan, PackagedEngine, PathWeights, RandomWeights, ReplicaPlan
 from berth.provider.operations.file import FileWant
 from berth.provider.operations.replica import ReplicaWant
 from berth.provider.resources import File, Replica
@@ -76,7 +78,7 @@ class InferenceServer(pulumi.ComponentResource):
                 needs.append(self._host.environment(package))
                 return self._host.place.environment_path(package)
             case ExistingEngine(path=path):
-                return path
+                return str(self._host.place.project / Path(path).expanduser())
             case other:
                 raise pulumi.RunError(f"models.{self.plan.model}: {type(other).__name__} has no process runtime")
 
@@ -94,6 +96,8 @@ class InferenceServer(pulumi.ComponentResource):
                         )
                     )
                 return folder
+            case PathWeights(path=path):
+                return str(self._host.place.project / Path(path).expanduser())
             case other:
                 raise pulumi.RunError(f"models.{self.plan.model}: {type(other).__name__} cannot be applied yet")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pulumi
 
-from berth.planner.plan import HostPlan, Local, Plan
+from berth.planner.plan import HostPlan, Local, PathWeights, Plan
 from berth.provider.facts import FACTS
 from berth.provider.operations.smoke_test import SmokeTestWant
 from berth.provider.resources import SmokeTest
@@ -18,9 +18,28 @@ from components.host import HostBase, HostPlace
 from components.inference_server import InferenceServer
 
 
-def build(plan: Plan) -> Mapping[str, Any]:
-    """Declares everything; returns the stack's outputs."""
-    hosts = _hosts(plan)
+def problems(plan: Plan, project: Path) -> list[str]:
+    """What cannot be applied, or not here: a line each, before anything is declared."""
+    config = pulumi.Config()
+    missing = [
+        f"secret {name}: it has no value; set one with `pulumi config set --secret {name}`"
+        for name in sorted(plan.secrets)
+        if not config.get(name)
+    ]
+    gone = [
+        f"models.{replica.model}.source.path: {replica.weights.path} is no folder with a config.json on this machine; "
+        "give the folder of a model"
+        for replica in plan.replicas
+        if isinstance(replica.weights, PathWeights)
+        and isinstance(plan.hosts[replica.host].connection, Local)
+        and not (project / Path(replica.weights.path).expanduser() / "config.json").is_file()
+    ]
+    return [*plan.unbuilt, *missing, *gone]
+
+
+def build(plan: Plan, project: Path) -> Mapping[str, Any]:
+    """Declares everything; returns the stack's outputs. Relative paths are relative to the project."""
+    hosts = _hosts(plan, project)
     gateway_plan = plan.gateway
     servers = {
         replica.name: InferenceServer(replica.name, replica, hosts[replica.host], gateway_plan)
@@ -49,9 +68,9 @@ def build(plan: Plan) -> Mapping[str, Any]:
     }
 
 
-def _hosts(plan: Plan) -> dict[str, HostBase]:
+def _hosts(plan: Plan, project: Path) -> dict[str, HostBase]:
     """The hosts, under one provider for all of them: their connections are its configuration, not the resources'."""
-    settings = {name: _settings(plan.stack, host) for name, host in plan.hosts.items()}
+    settings = {name: _settings(_workspace(plan.stack, host, project)) for name, host in plan.hosts.items()}
     provider = pulumi.ProviderResource("berth", "berth", {"hosts": json.dumps(settings)})
     pulumi.runtime.register_stack_transformation(lambda args: _with_provider(args, provider))
     made = {}
@@ -60,7 +79,9 @@ def _hosts(plan: Plan) -> dict[str, HostBase]:
         if init == "auto":
             facts = pulumi.runtime.invoke(FACTS, {"host": name}, pulumi.InvokeOptions(provider=provider)).value
             init = facts["init"]
-        place = HostPlace(plan=host, stack=plan.stack, workspace=_workspace(plan.stack, host), init=init)
+        place = HostPlace(
+            plan=host, stack=plan.stack, project=project, workspace=_workspace(plan.stack, host, project), init=init
+        )
         made[name] = HostBase(name, place)
     return made
 
@@ -75,12 +96,10 @@ def _with_provider(
     return pulumi.ResourceTransformationResult(args.props, pulumi.ResourceOptions.merge(args.opts, mine))
 
 
-def _settings(stack: str, host: HostPlan) -> Mapping[str, Any]:
-    if not isinstance(host.connection, Local):
-        raise pulumi.RunError(f"hosts.{host.name}.connection: only `local` can be applied yet")
-    return {"connection": "local", "workspace": _workspace(stack, host)}
+def _settings(workspace: str) -> Mapping[str, Any]:
+    return {"connection": "local", "workspace": workspace}
 
 
-def _workspace(stack: str, host: HostPlan) -> str:
+def _workspace(stack: str, host: HostPlan, project: Path) -> str:
     """The absolute folder of this stack on a host; a relative root is relative to the project."""
-    return str(Path(host.root).expanduser().absolute() / stack)
+    return str(project / Path(host.root).expanduser() / stack)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -26,6 +26,10 @@ class HostSettings(BaseModel):
 
     connection: Literal["local"]
     workspace: str
+
+
+def _nothing(_line: str) -> None:
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,10 @@ class Host:
             lines = (result.stderr or result.stdout).strip().splitlines()[-_LAST_LINES:]
             raise CommandFailed(host=self.name, doing=command.says, status=result.status, output="\n".join(lines))
         return result
+
+    def quietly(self) -> Host:
+        """The same host without status lines: looking is not worth one."""
+        return replace(self, say=_nothing)
 
     def forward(self, port: int) -> AbstractAsyncContextManager[str]:
         """A way to a loopback port of the host, as `127.0.0.1:PORT` seen from here."""
@@ -82,7 +90,7 @@ class Hosts:
         self._locks: dict[str, asyncio.Task[None]] = {}
         self._holders: set[asyncio.Task[Result]] = set()
 
-    def reader(self, name: str, say: Say) -> Host:
+    def reader(self, name: str, say: Say = _nothing) -> Host:
         """A host to look at.
 
         Raises:

@@ -83,13 +83,13 @@ class Operation(ABC, Generic[W]):
         Raises:
             StillDiffers: the steps ran and the host is not as declared.
         """
-        have = await self.observe(host, want or known)
+        have = await self.observe(host.quietly(), want or known)
         if not self.differing(want, have):
             return have
         if want is not None:
-            await self.preflight(host, want)
+            await self.preflight(host.quietly(), want)
         await self.apply(host, want, have)
-        have = await self.observe(host, want or known)
+        have = await self.observe(host.quietly(), want or known)
         if still := self.differing(want, have):
             raise StillDiffers(host=host.name, what=self.identity(want or known), keys=still)
         return have

@@ -17,7 +17,7 @@ from berth.provider.errors import BadInput, ProviderError, Unreachable
 from berth.provider.facts import FACTS, gather
 from berth.provider.host import Hosts, HostSettings
 from berth.provider.operation import Operation, Want
-from berth.provider.progress import Progress, Say
+from berth.provider.progress import Progress
 from berth.provider.registry import OPERATIONS
 
 AnyOperation = Operation[Any]
@@ -91,7 +91,7 @@ class BerthProvider(rpc.Provider):
         operation = self._operation(request.urn)
         plain = wire.to_plain_map(request.properties)
         if request.preview:
-            return rpc.CreateResponse(resource_id="", properties=await self._foresee(operation, plain, request.urn))
+            return rpc.CreateResponse(resource_id="", properties=await self._foresee(operation, plain))
         want = operation.wants.model_validate(plain)
         properties = await self._tracked(self._converge(operation, want, request.urn), request.timeout)
         return rpc.CreateResponse(resource_id=operation.identity(want), properties=properties)
@@ -101,7 +101,7 @@ class BerthProvider(rpc.Provider):
         operation = self._operation(request.urn)
         plain = wire.to_plain_map(request.news)
         if request.preview:
-            return rpc.UpdateResponse(properties=await self._foresee(operation, plain, request.urn))
+            return rpc.UpdateResponse(properties=await self._foresee(operation, plain))
         want = operation.wants.model_validate(plain)
         return rpc.UpdateResponse(
             properties=await self._tracked(self._converge(operation, want, request.urn), request.timeout)
@@ -114,9 +114,8 @@ class BerthProvider(rpc.Provider):
         want = _stored(operation, state)
         if want is None:
             return rpc.ReadResponse(request.resource_id, request.properties, request.inputs or request.properties)
-        say = self._progress.about(request.urn)
         try:
-            have = await self._tracked(operation.observe(self._hosts.reader(want.host, say), want))
+            have = await self._tracked(operation.observe(self._hosts.reader(want.host), want))
         except Unreachable as error:
             self._progress.warn(request.urn, f"{error}; shown as last known")
             return rpc.ReadResponse(request.resource_id, request.properties, wire.to_wire_map(want.plain()))
@@ -143,7 +142,7 @@ class BerthProvider(rpc.Provider):
         if request.tok != FACTS:
             raise BadInput(f"{request.tok} is not a function of this provider; it has {FACTS}")
         name = str(wire.to_plain_map(request.args).get("host", ""))
-        found = await self._tracked(gather(self._hosts.reader(name, lambda _line: None)))
+        found = await self._tracked(gather(self._hosts.reader(name)))
         return rpc.InvokeResponse(return_value=wire.to_wire_map(found))
 
     async def cancel(self) -> None:
@@ -172,16 +171,16 @@ class BerthProvider(rpc.Provider):
         await operation.converge(host, want, want)
         return wire.to_wire_map({**want.plain(), **await operation.outputs(host, want)})
 
-    async def _foresee(self, operation: AnyOperation, plain: dict[str, Any], urn: str) -> dict[str, PropertyValue]:
+    async def _foresee(self, operation: AnyOperation, plain: dict[str, Any]) -> dict[str, PropertyValue]:
         """What a preview can say: the inputs, and outputs that are not known yet; nothing is written."""
         if not wire.has_unknown(plain):
-            await self._look_ahead(operation, operation.wants.model_validate(plain), self._progress.about(urn))
+            await self._look_ahead(operation, operation.wants.model_validate(plain))
         return wire.to_wire_map({**plain, **dict.fromkeys(operation.output_names(), wire.UNKNOWN)})
 
-    async def _look_ahead(self, operation: AnyOperation, want: Want, say: Say) -> None:
+    async def _look_ahead(self, operation: AnyOperation, want: Want) -> None:
         """Finds what would fail; a preview does not need the host, so one that cannot be reached is no failure here."""
         try:
-            await self._tracked(operation.preflight(self._hosts.reader(want.host, say), want))
+            await self._tracked(operation.preflight(self._hosts.reader(want.host), want))
         except Unreachable:
             return
 

@@ -28,7 +28,7 @@ def broken(site: str) -> list[str]:
 
 
 def _there(site: str, path: str, sizes: set[str]) -> bool:
-    """Whether a file is there as recorded; of those outside (`../`), scripts whose first line is rewritten, just that."""
+    """Whether a file is there as recorded; of scripts outside, whose first line is rewritten, only that they are."""
     try:
         size = os.stat(os.path.join(site, path)).st_size
     except OSError:

@@ -85,7 +85,7 @@ class Process(Operation[ProcessWant]):
 
     async def observe(self, host: Host, want: ProcessWant) -> ProcessWant | None:
         """Reads the start script back and asks what runs."""
-        found = await status(host, want.service(), want.manager())
+        found = await status(host.quietly(), want.service(), want.manager())
         if not found.run and found.pid is None:
             return None
         seen = Service.parse(found.run)
@@ -113,7 +113,7 @@ class Process(Operation[ProcessWant]):
 
     async def preflight(self, host: Host, want: ProcessWant) -> None:
         """A port that somebody else listens on is found before anything is changed."""
-        found = await status(host, want.service(), want.manager())
+        found = await status(host.quietly(), want.service(), want.manager())
         if found.pid is None:
             await refuse_taken(host, want.ports, for_whom=want.name)
 
@@ -123,7 +123,7 @@ class Process(Operation[ProcessWant]):
             await super().apply(host, want, have)
             return
         service, manager = want.service(), want.manager()
-        before = await status(host, service, manager)
+        before = await status(host.quietly(), service, manager)
         await super().apply(host, want, have)
         try:
             await until_ready(host, service, manager, before, limit_s=want.start_timeout_s, reader=Reader())

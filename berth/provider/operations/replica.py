@@ -111,7 +111,7 @@ class Replica(Operation[ReplicaWant]):
 
     async def outputs(self, host: Host, want: ReplicaWant) -> dict[str, Any]:
         """The main process: another one means that what was proved of it must be proved again."""
-        found = await status(host, want.service(), want.manager())
+        found = await status(host.quietly(), want.service(), want.manager())
         return {"pid": found.pid}
 
     async def observe(self, host: Host, want: ReplicaWant) -> ReplicaWant | None:
@@ -146,7 +146,7 @@ class Replica(Operation[ReplicaWant]):
 
     async def preflight(self, host: Host, want: ReplicaWant) -> None:
         """A port that somebody else listens on is found before anything is changed."""
-        found = await status(host, want.service(), want.manager())
+        found = await status(host.quietly(), want.service(), want.manager())
         if found.pid is None:
             await refuse_taken(host, [want.port], for_whom=want.name)
 
@@ -180,7 +180,7 @@ class Replica(Operation[ReplicaWant]):
 
     async def _start(self, host: Host, want: ReplicaWant, steps: Sequence[Command]) -> None:
         service, manager = want.service(), want.manager()
-        before = await status(host, service, manager)
+        before = await status(host.quietly(), service, manager)
         for command in steps:
             await host.run(command)
         reader = _reader(ENGINES[want.engine])

@@ -55,7 +55,7 @@ async def until_ready(
     rest = b""
     deadline = asyncio.get_running_loop().time() + limit_s
     while True:
-        now = await status(host, service, manager, log_from=offset)
+        now = await status(host.quietly(), service, manager, log_from=offset)
         if now.log_size < offset:  # the log was rotated
             offset, exits = 0, min(exits, now.exits)
             continue
