@@ -8,7 +8,7 @@ Imports wait until a command needs them, so that `berth --help` and a mistyped o
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,7 @@ import typer
 if TYPE_CHECKING:
     from berth.planner.plan import Plan
     from berth.report.pull_request import Reviewed
+    from berth.spec import Stack
 
 FITS, DOES_NOT_FIT, WRONG_INPUT = 0, 1, 2
 """Exit codes: fits, tight and unknown are 0; a plan that does not fit or is refused is 1."""
@@ -95,9 +96,20 @@ def _review(path: Path, profile: str | None) -> Reviewed:
     from berth.spec import SpecError, load
 
     try:
-        return Reviewed(stack=path.stem, plan=decide(load(path), path.stem, profile))
+        stack = load(path)
     except SpecError as error:
         return Reviewed(stack=path.stem, problems=tuple(str(error).splitlines()))
+    if profile is not None and profile not in (known := _profiles(stack)):
+        problem = f"{path}: --profile is {profile}, must be one that the file names: {', '.join(known)}"
+        return Reviewed(stack=path.stem, problems=(problem,))
+    return Reviewed(stack=path.stem, plan=decide(stack, path.stem, profile))
+
+
+def _profiles(stack: Stack) -> tuple[str, ...]:
+    """The file's own profile, then those that its shares name."""
+    shares = [revision.share for model in stack.models.values() for revision in model.revisions.values()]
+    named = [name for share in shares if isinstance(share, Mapping) for name in share]
+    return tuple(dict.fromkeys([stack.profile, *named]))
 
 
 def _code(reviewed: Reviewed) -> int:
@@ -177,21 +189,20 @@ def _find(stack: str) -> Path:
     """
     if "/" in stack or stack.endswith((".yaml", ".yml")):
         return Path(stack)
-    found = _folder() / f"{stack}.yaml"
-    if found.is_file():
-        return found
     from berth.spec.problems import nearest
 
-    known = sorted(path.stem for path in _folder().glob("*.yaml"))
+    known = {path.stem: path for path in sorted(_folder().glob("*.yaml"))}
+    if stack in known:
+        return known[stack]
     near = nearest(stack, known)
     hint = f"did you mean {near}?" if near else f"there are: {', '.join(known) or 'none'}"
-    raise _Wrong(
-        f"{stack or 'the name'}: is no stack in {_folder()}/, must be one of them or the path of a file; {hint}"
-    )
+    raise _Wrong(f"{stack or 'the name'}: is no stack in {_folder()}, must be one or the path of a stack file; {hint}")
 
 
 def _complain(line: str) -> None:
-    typer.secho(line, err=True, fg=typer.colors.RED)
+    from berth.report.view import clean
+
+    typer.secho(clean(line), err=True, fg=typer.colors.RED)
 
 
 def main() -> None:
