@@ -1,6 +1,6 @@
 """The gateway: from a `GatewayPlan` to the files of an Envoy that speaks OpenAI's API. Pure functions, no I/O."""
 
-from berth.gateway.admin import Published, healthy, published, rejections
+from berth.gateway.admin import CLUSTERS, CONFIG_DUMP, STATS, Published, healthy, published, rejections
 from berth.gateway.bootstrap import bootstrap
 from berth.gateway.clusters import between, clusters
 from berth.gateway.endpoints import EndpointState, endpoints, read_endpoints, state
@@ -12,7 +12,10 @@ from berth.gateway.process import ENVOY_REQUIREMENT, command, envoy_path, valida
 from berth.gateway.routes import routes
 
 __all__ = [
+    "CLUSTERS",
+    "CONFIG_DUMP",
     "ENVOY_REQUIREMENT",
+    "STATS",
     "EndpointState",
     "Published",
     "between",

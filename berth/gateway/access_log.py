@@ -12,7 +12,8 @@ FIELDS: Json = {
     "model": f"%METADATA(ROUTE:{ROUTE_NAMESPACE}:model)%",
     "asked": f"%DYNAMIC_METADATA({BODY_NAMESPACE}:model):256%",
     "method": "%REQ(:METHOD)%",
-    "path": "%PATH(NQ:ORIG_OR_PATH)%",
+    "path": "%PATH(NQ:PATH)%",
+    "route": "%ROUTE_NAME%",
     "status": "%RESPONSE_CODE%",
     "flags": "%RESPONSE_FLAGS%",
     "details": "%RESPONSE_CODE_DETAILS%",
@@ -31,8 +32,9 @@ FIELDS: Json = {
 """The fields of a line; times are milliseconds.
 
 `request_ms` ends with the last byte of the request, `first_byte_ms` with the first byte of the answer (both from the
-start), `stream_ms` is from the first to the last byte of the answer. The query is left out, and so is every header
-that can hold a key.
+start), `stream_ms` is from the first to the last byte of the answer. `path` is what the engine is asked,
+so `route` tells whether the model came from the body or the path. The query is left out, and so is every header that
+can hold a key.
 """
 
 

@@ -15,6 +15,7 @@ CONFIG_DUMP: Final = "/config_dump"
 STATS: Final = "/stats?format=json"
 CLUSTERS: Final = "/clusters?format=json"
 
+_LISTENERS_STAT = "listener_manager.lds"
 _CLUSTERS_STAT = "cluster_manager.cds"
 _ROUTES_STAT = f"http.{STAT_PREFIX}.rds.{ROUTES_NAME}"
 _UNHEALTHY = ("failed_active_health_check", "failed_outlier_check", "pending_dynamic_removal")
@@ -37,6 +38,7 @@ def published(
     config_dump: Json,
     stats: Json,
     *,
+    listeners: str | None = None,
     clusters: str | None = None,
     routes: str | None = None,
     endpoints: Mapping[str, str] | None = None,
@@ -47,13 +49,18 @@ def published(
     Args:
         config_dump: the answer of `CONFIG_DUMP`.
         stats: the answer of `STATS`.
-        clusters: the wanted version of the clusters file, None when it was not written; so for `routes`.
-        routes: the wanted version of the routes file, as `with_keys` made it.
+        listeners: the wanted version of the listeners file, None when it was not written. A port that somebody else
+            has shows here: Envoy refuses the file and goes on without its door.
+        clusters: the same for the clusters file.
+        routes: the same for the routes file, as `with_keys` made it.
         endpoints: the wanted versions of endpoints files by the names of their clusters.
         before: `rejections` from before the files were written; only what was rejected since then counts.
     """
     texts = {stat["name"]: stat["value"] for stat in stats["stats"] if isinstance(stat.get("value"), str)}
     waiting = []
+    if listeners is not None:
+        waiting += _difference("listeners", listeners, texts.get(f"{_LISTENERS_STAT}.version_text"))
+        waiting += [f"listeners: {reason}" for reason in _refused_listeners(config_dump)]
     if clusters is not None:
         waiting += _difference("clusters", clusters, texts.get(f"{_CLUSTERS_STAT}.version_text"))
         waiting += [f"clusters: {name} is warming up" for name in _warming(config_dump)]
@@ -69,7 +76,8 @@ def published(
 
 def rejections(stats: Json) -> dict[str, int]:
     """How often Envoy has refused each kind of file since its start."""
-    names = {f"{_CLUSTERS_STAT}.update_rejected": "clusters", f"{_ROUTES_STAT}.update_rejected": "routes"}
+    kinds = {"listeners": _LISTENERS_STAT, "clusters": _CLUSTERS_STAT, "routes": _ROUTES_STAT}
+    names = {f"{prefix}.update_rejected": kind for kind, prefix in kinds.items()}
     return {names[stat["name"]]: int(stat["value"]) for stat in stats["stats"] if stat.get("name") in names}
 
 
@@ -104,6 +112,12 @@ def _part(config_dump: Json, kind: str) -> Json:
 def _warming(config_dump: Json) -> list[str]:
     warming = _part(config_dump, ".ClustersConfigDump").get("dynamic_warming_clusters", [])
     return [item["cluster"]["name"] for item in warming]
+
+
+def _refused_listeners(config_dump: Json) -> list[str]:
+    listeners = _part(config_dump, ".ListenersConfigDump").get("dynamic_listeners", [])
+    reasons = (listener.get("error_state", {}).get("details") for listener in listeners)
+    return list(dict.fromkeys(reason for reason in reasons if reason))
 
 
 def _routes_version(config_dump: Json) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from berth.gateway.names import ADMIN_CLUSTER, CLUSTERS_FILE, LISTENERS_FILE, LOOPBACK
+from berth.gateway.names import ADMIN_CLUSTER, CLUSTERS_FILE, LISTENERS_FILE, LOOPBACK, NOWHERE_CLUSTER
 from berth.gateway.xds import Json, file_source, socket_address, typed
 from berth.planner.plan import GatewayPlan
 
@@ -23,7 +23,7 @@ def bootstrap(plan: GatewayPlan, folder: str) -> Json:
             "lds_config": file_source(folder, LISTENERS_FILE),
             "cds_config": file_source(folder, CLUSTERS_FILE),
         },
-        "static_resources": {"clusters": [_admin_cluster(plan)]},
+        "static_resources": {"clusters": [_admin_cluster(plan), {"name": NOWHERE_CLUSTER, "type": "STATIC"}]},
         "overload_manager": _overload(plan),
         # Envoy refuses regular expressions of more than 100 steps, meant for those that users write. Ours are made
         # from names and matched in time linear to the path; a name of 60 characters alone takes 100 steps.

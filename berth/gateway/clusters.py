@@ -85,10 +85,14 @@ def _least_request() -> Json:
 
 
 def _limits(most: int) -> Json:
-    """HTTP/1.1 needs a connection for each request; every one of them may be on hold at the same time."""
+    """Only the requests count; each of them may be on hold at the same time.
+
+    HTTP/1.1 needs a connection for each. With as few connections as requests, those over the limit would wait here
+    for a connection instead of being refused.
+    """
     return {
-        "max_connections": most,
-        "max_pending_requests": most,
+        "max_connections": 2 * most,
+        "max_pending_requests": 2 * most,
         "max_requests": most,
         "max_retries": most,
         "track_remaining": True,

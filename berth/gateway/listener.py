@@ -17,7 +17,6 @@ from berth.gateway.names import (
     JSON_TYPE,
     LOOPBACK,
     METRICS_NAME,
-    PROBLEM_MISSING,
     PROBLEM_UNREADABLE,
     ROUTES_FILE,
     ROUTES_NAME,
@@ -133,19 +132,23 @@ def _body_filter() -> Json:
     def value(key: str, text: str) -> Json:
         return {"metadata_namespace": BODY_NAMESPACE, "key": key, "value": text}
 
-    rule = {
-        "selectors": [{"key": "model"}],
-        "on_present": {"metadata_namespace": BODY_NAMESPACE, "key": "model", "type": "STRING"},
-        "on_missing": value("problem", PROBLEM_MISSING),
-        "on_error": value("problem", PROBLEM_UNREADABLE),
-    }
+    read = value("read", "yes")
+    model = {"metadata_namespace": BODY_NAMESPACE, "key": "model", "type": "STRING"}
+    rules = [
+        {"selectors": [{"key": "model"}], "on_present": read, "on_missing": read, "on_error": read},
+        {
+            "selectors": [{"key": "model"}],
+            "on_present": model,
+            "on_error": value("problem", PROBLEM_UNREADABLE),
+        },
+    ]
     return {
         "name": JSON_TO_METADATA,
         "disabled": True,
         "typed_config": typed(
             "envoy.extensions.filters.http.json_to_metadata.v3.JsonToMetadata",
             request_rules={
-                "rules": [rule],
+                "rules": rules,
                 "allow_content_types": ["application/json"],
                 "allow_content_types_regex": {"regex": JSON_TYPE},
             },

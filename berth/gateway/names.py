@@ -16,6 +16,7 @@ ENDPOINTS_FOLDER: Final = "endpoints"
 
 LOOPBACK: Final = "127.0.0.1"
 ADMIN_CLUSTER: Final = "berth-admin"
+NOWHERE_CLUSTER: Final = "berth-nowhere"
 STAT_PREFIX: Final = "gateway"
 ROUTES_NAME: Final = "gateway"
 METRICS_NAME: Final = "metrics"
@@ -24,8 +25,7 @@ CLIENT_HEADER: Final = "x-client-id"
 """Carries the name of the key to the engine and to the access log; what a client sends under this name is dropped."""
 
 BODY_NAMESPACE: Final = "berth.body"
-"""Dynamic metadata of what was read from the body: `model`, or `problem` with one of the values below."""
-PROBLEM_MISSING: Final = "missing"
+"""Dynamic metadata of what was read from the body: `read` always, then `model`, or `problem` with this value."""
 PROBLEM_UNREADABLE: Final = "unreadable"
 
 ROUTE_NAMESPACE: Final = "berth.route"

