@@ -35,11 +35,14 @@ def comment(reviewed: Sequence[Reviewed], *, limit: int = LIMIT) -> str:
     for one in reviewed:
         section = _section(one)
         if len(text) + len(section) > limit - 1000:  # room for the sentence that names what is left out
-            left_out.append(f"`berth plan {one.stack}`" if one.stack.isidentifier() else escape(one.stack))
+            left_out.append(escape(one.stack))
         else:
             text += section
     if left_out:
-        text += f"Left out, since a comment is at most {limit} characters: {', '.join(left_out)}"[:990] + "\n"
+        names = ", ".join(left_out)
+        text += (
+            f"Left out, since a comment has at most {limit} characters; `berth plan` shows them: {names}"[:990] + "\n"
+        )
     return text
 
 
