@@ -1,0 +1,85 @@
+"""What a process holds beside torch's memory: CUDA's context, communication, captured graphs, adapters."""
+
+from __future__ import annotations
+
+from berth.catalogue.gpus import Gpu
+from berth.catalogue.models import ModelShape
+from berth.catalogue.units import Bytes
+from berth.planner.memory.serving import Batch, Generation, Serving
+from berth.planner.memory.weights import parameters
+
+__all__ = ["adapters", "context", "graph_sizes", "graphs", "outside_torch"]
+
+_ALONE = 0.08
+"""GiB outside torch on one card: kernels, cuBLAS handles (0.02-0.13 in start-up logs)."""
+
+_PCIE, _NVLINK = 0.20, 0.55
+"""GiB of NCCL and all-reduce buffers for 2 to 4 ranks, without and with NVLink (0.1-0.2 and 0.5-0.65 in logs)."""
+
+_EIGHT = 1.6
+"""GiB at 8 ranks and more on NVSwitch systems (up to 2 in logs)."""
+
+_RUNNER_BUFFERS = 0.2
+"""GiB of the model runner's own buffers, which the accounting from 0.24 on counts and earlier ones missed."""
+
+_PER_GRAPH = 0.01
+"""GiB for one captured size of a model of 32 layers (0.3-1.0 GiB for 51 sizes, 0.1 for 11)."""
+
+
+def context(gpu: Gpu) -> Bytes:
+    """CUDA's own context: it exists before the engine's first snapshot and so lies outside its budget."""
+    return gpu.context
+
+
+def outside_torch(serving: Serving, gpu: Gpu, generation: Generation) -> Bytes:
+    """What the profile run sees grow outside torch: kernels, cuBLAS, NCCL and all-reduce buffers."""
+    ranks = serving.tensor_parallel * serving.pipeline_parallel
+    if ranks == 1:
+        gib = _ALONE
+    elif ranks >= 8 and gpu.nvswitch:
+        gib = _EIGHT
+    else:
+        gib = _NVLINK if gpu.nvswitch else _PCIE
+    if generation >= Generation.V1_CONSUMED:
+        gib += _RUNNER_BUFFERS
+    return Bytes.from_gib(gib)
+
+
+def graph_sizes(serving: Serving, batch: Batch, gpu: Gpu) -> int:
+    """How many batch sizes are captured: 1, 2, 4, every 8 to 256, every 16 to the largest.
+
+    The largest is min(2 x max_num_seqs, 512) (1024 on compute capability 10), at most the batch's tokens
+    (vllm/config/vllm.py, _set_cudagraph_sizes).
+    """
+    limit = 1024 if gpu.compute_capability[0] == 10 else 512
+    largest = min(2 * batch.sequences * (1 + serving.speculative_tokens), limit, batch.tokens)
+    return min(largest, 3) + max(0, min(largest, 256) // 8) + max(0, (largest - 256) // 16)
+
+
+def graphs(shape: ModelShape, serving: Serving, batch: Batch, gpu: Gpu) -> Bytes:
+    """Captured CUDA graphs; nothing when the engine runs eagerly. Sizes share one pool, so each adds little."""
+    if serving.enforce_eager:
+        return Bytes(0)
+    layers = shape.layers / serving.pipeline_parallel
+    return Bytes.from_gib(_PER_GRAPH * graph_sizes(serving, batch, gpu) * layers / 32)
+
+
+def adapters(shape: ModelShape, serving: Serving) -> Bytes:
+    """LoRA: two thin matrices beside each linear layer for every slot, of the engine's rank limit, in 16 bits.
+
+    The first is whole on each rank, the second divided (vllm/lora/layers).
+    """
+    lora = serving.lora
+    if lora is None:
+        return Bytes(0)
+    tensor = serving.tensor_parallel
+    width = 0.0
+    for part in shape.attention:
+        query, key = part.heads * part.head_dim, part.kv_heads * part.head_dim
+        width += part.count * (4 * shape.hidden + (2 * query + 2 * key) / tensor)
+    width += shape.dense_layers * (3 * shape.hidden + 3 * shape.intermediate / tensor)
+    if shape.experts:
+        width += (
+            shape.experts.layers * shape.experts.count * (3 * shape.hidden + 3 * shape.experts.intermediate / tensor)
+        )
+    return Bytes(min(round(lora.adapters * lora.rank * width * 2), parameters(shape).total * 2))
