@@ -1,0 +1,46 @@
+"""What the end-to-end tests share: the Pulumi CLI, copies of the project, ports that nobody else has."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from project import ROOT, Project
+
+_ports = itertools.count(30000 + (os.getpid() % 50) * 200, 10)
+
+
+@pytest.fixture(scope="session")
+def cli() -> Path:
+    """The folder of the Pulumi CLI, found or built by the bootstrap."""
+    done = subprocess.run([sys.executable, "-m", "bootstrap", "pulumi"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    return Path(done.stdout.decode().strip())
+
+
+@pytest.fixture
+def ports() -> Callable[[], int]:
+    """Gives the first of ten free ports."""
+    return lambda: next(_ports)
+
+
+@pytest.fixture
+def project(cli: Path, tmp_path: Path) -> Iterator[Project]:
+    """A copy of the project; whatever its stacks left running is ended."""
+    made = Project.copy(tmp_path / "p", cli)
+    yield made
+    sweep(made)
+
+
+def sweep(made: Project) -> None:
+    """Ends everything that was started from a copy; for tests that failed before their own destroy."""
+    while left := made.processes():
+        for pid in left:
+            try:
+                os.kill(pid, 9)
+            except ProcessLookupError:
+                continue
