@@ -32,6 +32,8 @@ _NAMED = {
     "from_json": "json",
     "<lambda>": "json",
     "parse_reasoning_parser": "str",
+    "nullable_str": "str",
+    "json_list_type": "json",
 }
 
 
@@ -106,7 +108,7 @@ def _type(action: argparse.Action) -> str:
         convert = closed
     if convert in _CONVERTED:
         return _CONVERTED[convert]
-    name = getattr(convert, "__name__", "")
+    name = getattr(convert, "__name__", repr(convert).strip("<>").rpartition(".")[2])
     if name not in _NAMED:
         raise SystemExit(f"--{action.dest}: type {convert!r} is not known; add it to read_vllm.py")
     return _NAMED[name]

@@ -25,6 +25,6 @@ VLLM: Mapping[str, tuple[str, str]] = {
 
 SGLANG: Mapping[str, tuple[str, str]] = {
     version: ("sglang", version)
-    for version in ("0.4.6", "0.5.2", "0.5.4", "0.5.6", "0.5.9", "0.5.12", "0.5.18", "0.5.23")
+    for version in ("0.4.6", "0.4.10", "0.5.1", "0.5.2", "0.5.4", "0.5.6", "0.5.9", "0.5.12", "0.5.18", "0.5.23")
 }
 """Release to package and its version; sglang's own wheel is pure Python."""

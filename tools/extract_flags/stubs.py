@@ -185,6 +185,11 @@ def _prepared() -> dict[str, types.ModuleType]:
         "pydantic": StandModule("pydantic", fields),
         "pydantic.fields": StandModule("pydantic.fields", fields),
         "pydantic.dataclasses": StandModule("pydantic.dataclasses", {"dataclass": _dataclass}),
+        "msgspec": StandModule(
+            "msgspec",
+            {"Struct": _Struct, "field": _field, "defstruct": _defstruct, "NODEFAULT": dataclasses.MISSING},
+        ),
+        "msgspec.structs": StandModule("msgspec.structs", {"fields": dataclasses.fields}),
         "regex": StandModule("regex", {name: getattr(re, name) for name in re.__all__}),
         "typing_extensions": StandModule(
             "typing_extensions",
@@ -213,6 +218,26 @@ class _Model:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Takes pydantic's class arguments."""
+
+
+class _Struct:
+    """The Struct of msgspec as a standard dataclass."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        for name in inspect.get_annotations(cls):
+            value = cls.__dict__.get(name)
+            if isinstance(value, (list, dict, set)):
+                setattr(cls, name, _field(value))
+        dataclasses.dataclass(cls)
+
+
+def _defstruct(name: str, fields: Sequence[tuple[Any, ...]], *, namespace: dict[str, Any], **_options: Any) -> type:
+    """The defstruct of msgspec by way of `_Struct`."""
+    held = {"__annotations__": {field[0]: field[1] for field in fields}}
+    defaults = {field[0]: field[2] for field in fields if len(field) == 3}
+    # Defaults in any order: a parser reads them one by one and never makes the object.
+    filled = {field[0]: None for field in fields} | defaults
+    return type(name, (_Struct,), {**namespace, **filled, **held})
 
 
 def _field(default: Any = dataclasses.MISSING, **options: Any) -> Any:
