@@ -37,7 +37,7 @@ def run(
     """
     progress.say(label)
     begin, lines, counts = time.monotonic(), list[str](), dict[str, int]()
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [str(part) for part in argv],
         cwd=cwd,
         env=dict(env if env is not None else os.environ),
@@ -45,21 +45,20 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # so that an interruption can end its compilers with it
-    )
-    try:
-        for line in _lines(process):
-            if line:
-                lines.append(line)
-                word = count(line)
-                if word:
-                    counts[word] = counts.get(word, 0) + 1
-            seen = ", ".join(f"{number} {word}" for word, number in counts.items())
-            progress.tick(f"  {clock(time.monotonic() - begin)}{', ' if seen else ''}{seen}")
-        return process.wait(), "\n".join(lines)
-    except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise
+    ) as process:
+        try:
+            for line in _lines(process):
+                if line:
+                    lines.append(line)
+                    word = count(line)
+                    if word:
+                        counts[word] = counts.get(word, 0) + 1
+                seen = ", ".join(f"{number} {word}" for word, number in counts.items())
+                progress.tick(f"  {clock(time.monotonic() - begin)}{', ' if seen else ''}{seen}")
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, "\n".join(lines)
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:

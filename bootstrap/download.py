@@ -8,6 +8,7 @@ import platform
 import shutil
 import tarfile
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 from bootstrap.cache import Cache
@@ -62,7 +63,7 @@ def _digest(name: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=_PROBE_S) as answer:  # noqa: S310 -- a constant https address, or the user's own mirror
             text: str = answer.read(1 << 20).decode()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise Unavailable(f"official release: {url} cannot be read ({_reason(error)})") from None
     for line in text.splitlines():
         digest, _, file = line.partition(" ")
@@ -81,7 +82,7 @@ def _save(url: str, file: Path, progress: Progress) -> str:
                 digest.update(block)
                 done += len(block)
                 progress.tick(f"  {done / 1e6:.0f} of {total / 1e6:.0f} MB")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise Unavailable(f"{url}: stopped after {done / 1e6:.0f} MB ({_reason(error)})") from None
     return digest.hexdigest()
 

@@ -21,7 +21,8 @@ _COLD_GIB, _WARM_GIB = 5.0, 1.5  # modules 1.9, build cache 1.7, linking and res
 
 def recipe(item: Program | Script) -> str:
     """What a file is made from: changes when a pin, a checksum or a flag does."""
-    digest = hashlib.sha256(repr(item).encode())
+    how = (item.package, item.ldflags) if isinstance(item, Program) else (item.dependency, item.path)
+    digest = hashlib.sha256(" ".join((item.name, *how)).encode())
     for name in ("go.mod", "go.sum"):
         digest.update((FOLDER / "go" / item.module / name).read_bytes())
     return f"go {digest.hexdigest()[:16]}"
