@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,15 +18,17 @@ Where = tuple[str | int, ...]
 _LARGEST = 2**20  # characters; a stack file of a hundred models has about 50 thousand
 _DEEPEST = 40  # levels; the deepest key of the specification lies at nine
 _MOST = 100  # problems worth reading
+_WIDEST = 100_000  # values, aliases counted each time; a model has about 50
 
 
 @dataclass(frozen=True)
 class Document:
-    """The file's data (mappings, tuples, scalars) and the line of every path in it."""
+    """The file's data (mappings, tuples, scalars), the line of every path in it, its scalars as they are written."""
 
     path: Path
     data: Mapping[str, Any]
     lines: Mapping[Where, int]
+    scalars: Mapping[Where, str]
 
     def has(self, where: Where) -> bool:
         """Whether the file itself says something at this path."""
@@ -67,7 +69,7 @@ def parse(text: str, path: Path) -> Document:
         raise SpecError(path, [Problem(0, "the file", f"has {len(text)} characters, must have at most {_LARGEST}")])
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        problems = [] if root is None else list(islice(_suspicious(root, (), ()), _MOST))
+        problems = [] if root is None else list(islice(_suspicious(root), _MOST))
         if root is None or problems:
             empty = Problem(1, "the file", "is empty, must be a mapping with hosts, models and gateway")
             raise SpecError(path, problems or [empty])
@@ -78,7 +80,13 @@ def parse(text: str, path: Path) -> Document:
         raise SpecError(path, [Problem(0, "the file", f"cannot be read ({error}), must be plain YAML")]) from None
     if not isinstance(data, dict):
         raise SpecError(path, [Problem(1, "the file", "is not a mapping, must have hosts, models and gateway")])
-    return Document(path, data, dict(_lines(root, ())))
+    nodes = dict(_nodes(root, ()))
+    return Document(
+        path,
+        data,
+        lines={where: line for where, (line, _) in nodes.items()},
+        scalars={where: node.value for where, (_, node) in nodes.items() if isinstance(node, yaml.ScalarNode)},
+    )
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -95,45 +103,54 @@ def _syntax(error: yaml.YAMLError) -> Problem:
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be parsed"
     line = mark.line + 1 if mark is not None else 0
-    return Problem(line, "the file", f"is not valid YAML ({what}), must be; look at this line and the one above")
+    return Problem(line, "the file", f"is not valid YAML ({what}), must be; look there and at the line above")
 
 
-def _suspicious(node: yaml.Node, where: Where, above: tuple[int, ...]) -> Iterator[Problem]:
-    """Keys said twice, keys that are not text, values that contain themselves."""
-    if id(node) in above or len(above) > _DEEPEST:
-        what = "contains itself" if id(node) in above else f"is more than {_DEEPEST} levels deep"
-        yield Problem(node.start_mark.line + 1, spell(where), f"{what}, must be a plain value")
-        return
-    above = (*above, id(node))
+def _suspicious(root: yaml.Node) -> Iterator[Problem]:
+    """Keys said twice, keys that are not text, values that contain themselves or multiply by aliases."""
+    seen = 0
+    waiting: list[tuple[yaml.Node, Where, tuple[int, ...]]] = [(root, (), ())]
+    while waiting:
+        node, where, above = waiting.pop()
+        line, seen = node.start_mark.line + 1, seen + 1
+        if seen > _WIDEST:
+            yield Problem(line, spell(where[:1]), f"has too many values, must be at most {_WIDEST}; use fewer aliases")
+            return
+        if id(node) in above or len(above) > _DEEPEST:
+            what = "contains itself" if id(node) in above else f"is more than {_DEEPEST} levels deep"
+            yield Problem(line, spell(where), f"{what}, must be a plain value")
+            continue
+        above = (*above, id(node))
+        if isinstance(node, yaml.MappingNode):
+            yield from _keys(node, where)
+            waiting += [(value, (*where, str(key.value)), above) for key, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += [(item, (*where, index), above) for index, item in enumerate(node.value)]
+
+
+def _keys(node: yaml.MappingNode, where: Where) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            yield Problem(line, spell(where), "has a key that is a list or mapping, must be text")
+        elif key.value in first:
+            text = f"is said twice (first in line {first[key.value]}), must be said once; rename or remove one"
+            yield Problem(line, spell((*where, key.value)), text)
+        else:
+            first[key.value] = line
+
+
+def _nodes(node: yaml.Node, where: Where) -> Iterator[tuple[Where, tuple[int, yaml.Node]]]:
+    """Every path with its line and what stands there."""
+    inner: Iterable[tuple[str | int, yaml.Node, yaml.Node]] = ()
     if isinstance(node, yaml.MappingNode):
-        seen: dict[Hashable, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                yield Problem(line, spell(where), "has a key that is a list or mapping, must be text")
-                continue
-            inner = (*where, str(key.value))
-            if key.value in seen:
-                text = f"is said twice (first in line {seen[key.value]}), must be said once; rename or remove one"
-                yield Problem(line, spell(inner), text)
-            seen[key.value] = line
-            yield from _suspicious(value, inner, above)
+        inner = ((str(key.value), key, value) for key, value in node.value)
     elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield from _suspicious(item, (*where, index), above)
-
-
-def _lines(node: yaml.Node, where: Where) -> Iterator[tuple[Where, int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*where, str(key.value))
-            yield inner, key.start_mark.line + 1
-            yield from _lines(value, inner)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            inner = (*where, index)
-            yield inner, item.start_mark.line + 1
-            yield from _lines(item, inner)
+        inner = ((index, item, item) for index, item in enumerate(node.value))
+    for part, marked, value in inner:
+        yield (*where, part), (marked.start_mark.line + 1, value)
+        yield from _nodes(value, (*where, part))
 
 
 def _tuples(value: Any) -> Any:

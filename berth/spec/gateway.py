@@ -64,7 +64,7 @@ class Gateway(Section):
     """Encryption; without it keys are readable on the way, so keep it to a trusted network."""
     limits: Limits | None = None
     """How much each client may ask for, where its key says nothing else."""
-    max_body: Size = Bytes(32 * 2**20)
+    max_body: Size = Field(default_factory=lambda: Bytes(32 * 2**20), json_schema_extra={"default": "32 MiB"})
     """The largest request, images in base64 included."""
     idle_timeout: Duration = 300.0
     """How long a connection may stay silent."""

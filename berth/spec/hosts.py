@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from berth.spec.values import Count, Index, Name, Port, SecretName, Section, Size, Text, wrong
+from berth.spec.values import Count, Index, Name, Port, SecretName, Section, Size, Text, lacking, wrong
 
 
 class Ssh(Section):
@@ -35,12 +35,18 @@ class SshConnection(Section):
     """How the machine is reached over SSH."""
 
 
+def _local(value: object) -> object:
+    if value != "local":
+        raise wrong(f"is {value!r}, must be local or a mapping with ssh")
+    return value
+
+
 def _connection_kind(value: object) -> str:
     return "|ssh" if isinstance(value, dict | SshConnection) else "|local"
 
 
 Connection = Annotated[
-    Annotated[Literal["local"], Tag("|local")] | Annotated[SshConnection, Tag("|ssh")],
+    Annotated[Literal["local"], BeforeValidator(_local), Tag("|local")] | Annotated[SshConnection, Tag("|ssh")],
     Discriminator(_connection_kind),
 ]
 
@@ -196,9 +202,10 @@ class Place(Section):
     @model_validator(mode="after")
     def _one_place(self) -> Place:
         places = [name for name in ("host", "group", "cluster") if getattr(self, name) is not None]
-        if len(places) != 1:
-            said = " and ".join(places) or "no place"
-            raise wrong(f"names {said}, must name one of host, group or cluster")
+        if not places:
+            raise lacking("names no place, must name one of host, group or cluster")
+        if len(places) > 1:
+            raise wrong(f"names {' and '.join(places)}, must name one of host, group or cluster")
         if isinstance(self.gpus, tuple) and len(set(self.gpus)) != len(self.gpus):
             raise wrong(f"names a card twice ({list(self.gpus)}), must name each once", "gpus")
         if isinstance(self.gpus, tuple) and self.gpus and self.cluster is not None:

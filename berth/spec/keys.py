@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Iterator, Mapping
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
 from berth.spec.document import Where
+from berth.spec.models import Model, Revision
+from berth.spec.stack import Stack
 
 
 def keys_at(where: Where) -> tuple[str, ...]:
     """The keys known at a path of the file; none for places whose keys are the user's own names."""
-    from berth.spec.stack import Stack  # noqa: PLC0415 - the stack is read with messages that use this module
-
     match where:
         case ():
             return (*Stack.model_fields, "defaults", "groups", "engines")
@@ -30,8 +31,6 @@ def keys_at(where: Where) -> tuple[str, ...]:
 
 
 def _fields(kind: object) -> Iterator[str]:
-    from berth.spec.models import Model, Revision  # noqa: PLC0415 - as above
-
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         yield from kind.model_fields
         if kind is Model:
@@ -40,14 +39,12 @@ def _fields(kind: object) -> Iterator[str]:
 
 def _step(kind: object, part: str | int) -> Iterator[object]:
     """The kinds of value that may stand below a kind, at one key or index."""
-    from berth.spec.models import Model, Revision  # noqa: PLC0415 - as above
-
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         fields = {**Revision.model_fields, **Model.model_fields} if kind is Model else kind.model_fields
         if part in fields:
             yield from _members(fields[str(part)].annotation)
     else:
-        origin, inner = typing.get_origin(kind), typing.get_args(kind)
+        origin, inner = get_origin(kind), get_args(kind)
         if origin is Mapping and len(inner) == 2:
             yield from _members(inner[1])
         elif origin is tuple and inner:
@@ -56,10 +53,10 @@ def _step(kind: object, part: str | int) -> Iterator[object]:
 
 def _members(annotation: object) -> Iterator[object]:
     """The kinds behind an annotation: members of unions, without what decorates them."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        yield from _members(typing.get_args(annotation)[0])
-    elif isinstance(annotation, typing.types.UnionType) or typing.get_origin(annotation) is typing.Union:  # type: ignore[attr-defined]
-        for member in typing.get_args(annotation):
+    if get_origin(annotation) is Annotated:
+        yield from _members(get_args(annotation)[0])
+    elif get_origin(annotation) in {Union, UnionType}:
+        for member in get_args(annotation):
             yield from _members(member)
     else:
         yield annotation

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from berth.spec.document import Document, Where, spell
+from berth.spec.keys import keys_at
 from berth.spec.problems import Problem, nearest, one_of
 from berth.spec.values import MEANINGS
 
@@ -43,12 +44,12 @@ def explain(
 
     `root` is where the validated value stands in the file. A `partial` value (a default, a group) may lack keys.
     """
-    for details in error.errors(include_url=False):
-        if partial and (
-            details["type"] == "missing" or "is missing" in details["msg"] or "names nothing" in details["msg"]
-        ):
-            continue
-        yield _problem(details, document, root)
+    found = error.errors(include_url=False)
+    meant = {_meant(details["loc"], document, root) for details in found if details["type"] == "extra_forbidden"}
+    for details in found:
+        lacking = details["type"] in {"missing", "lacking", "too_short"}
+        if not (partial and lacking) and (*root, *details["loc"]) not in meant:
+            yield _problem(details, document, root)
 
 
 def unknown_key(document: Document, where: Where, known: Iterable[str]) -> Problem:
@@ -59,6 +60,13 @@ def unknown_key(document: Document, where: Where, known: Iterable[str]) -> Probl
     return Problem(document.line(where), spell(where), f"is not a known key, must be removed or renamed; {todo}")
 
 
+def _meant(loc: tuple[str | int, ...], document: Document, root: Where) -> Where:
+    """The key that an unknown one was probably meant to be; when it is missing, that needs no line of its own."""
+    where = (*root, *loc)
+    near = nearest(loc[-1], keys_at(_origin(where, document)[:-1]))
+    return (*where[:-1], str(near))
+
+
 def _problem(details: ErrorDetails, document: Document, root: Where) -> Problem:
     loc = [part for part in details["loc"] if not (isinstance(part, str) and part.startswith("|"))]
     context = details.get("ctx", {})
@@ -67,39 +75,40 @@ def _problem(details: ErrorDetails, document: Document, root: Where) -> Problem:
     where = (*root, *(loc[:-1] if key_is_wrong else loc), *at)
     written = _origin(where, document)
     if details["type"] == "extra_forbidden":
-        return unknown_key(document, written, _known(written))
-    text = _text(details, context)
+        return unknown_key(document, written, keys_at(written[:-1]))
+    text = _text(details, context, document.scalars.get(written, ""))
     if key_is_wrong:
         text = text.replace("is ", "is named ", 1)
     return Problem(document.line(written), spell(written), text)
 
 
-def _text(details: ErrorDetails, context: Mapping[str, Any]) -> str:
+def _text(details: ErrorDetails, context: Mapping[str, Any], written: str) -> str:
     kind, value = details["type"], details["input"]
-    if kind == "berth":
+    if kind in {"berth", "lacking"}:
         return str(context["text"])
     if kind == "missing":
         return "is missing, must be given"
-    if kind in _TYPES:
-        hint = f'; put it in quotes: "{value}"' if kind == "string_type" and isinstance(value, int | float) else ""
-        return f"is {show(value)}, must be {_TYPES[kind]}{hint}"
-    if kind in _LIMITS:
-        word, key = _LIMITS[kind]
-        return f"is {show(value)}, must be {word} {context[key]}"
-    if kind == "literal_error":
-        return _choice(value, str(context["expected"]))
-    if kind == "string_pattern_mismatch":
-        return f"is {show(value)}, must be {MEANINGS.get(str(context['pattern']), 'text of another form')}"
     if kind in {"too_short", "string_too_short"}:
         return "is empty, must have at least one entry"
-    return f"is {show(value)}, must be valid: {details['msg'][:1].lower()}{details['msg'][1:]}"
+    must = f"valid: {details['msg'][:1].lower()}{details['msg'][1:]}"
+    if kind in _TYPES:
+        must = _TYPES[kind]
+        if kind == "string_type" and isinstance(value, int | float):
+            must += f'; put it in quotes: "{written}"'
+    elif kind in _LIMITS:
+        word, key = _LIMITS[kind]
+        must = f"{word} {context[key]}"
+    elif kind == "literal_error":
+        must = _choice(value, str(context["expected"]))
+    elif kind == "string_pattern_mismatch":
+        must = MEANINGS.get(str(context["pattern"]), "text of another form")
+    return f"is {show(value)}, must be {must}"
 
 
 def _choice(value: Any, expected: str) -> str:
     words = [word.strip("' ") for word in expected.replace(" or ", ", ").split(", ")]
     near = nearest(value, words) if isinstance(value, str) else None
-    hint = f"; did you mean {near}?" if near else ""
-    return f"is {show(value)}, must be {one_of(words)}{hint}"
+    return one_of(words) + (f"; did you mean {near}?" if near else "")
 
 
 def show(value: Any) -> str:
@@ -146,10 +155,3 @@ def _sources(where: Where, document: Document) -> Iterator[Where]:
             if isinstance(group, str):
                 yield ("groups", group, *rest)
             yield ("defaults", "host", *rest)
-
-
-def _known(where: Where) -> tuple[str, ...]:
-    """The keys that are known beside the last one of a path."""
-    from berth.spec.keys import keys_at  # noqa: PLC0415 - knows every section, and sections use this module
-
-    return keys_at(where[:-1])

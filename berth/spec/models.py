@@ -23,6 +23,7 @@ from berth.spec.values import (
     Text,
     VariableName,
     Word,
+    lacking,
     wrong,
 )
 
@@ -99,13 +100,23 @@ class Source(Section):
     shape: Text | None = None
     """A model of the catalogue that has the same shape, for weights that cannot be read while planning."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _not_elsewhere(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "modelscope" in value:
+            text = "is not supported, must be hub, path, random, s3 or oci; most of its models are on the hub too"
+            raise wrong(text, "modelscope")
+        return value
+
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         said = [kind for kind in KINDS if getattr(self, kind) is not None]
-        if len(said) != 1:
-            raise wrong(f"names {' and '.join(said) or 'nothing'}, must name one of {', '.join(KINDS)}")
+        if not said:
+            raise lacking(f"names nothing, must name one of {', '.join(KINDS)}")
+        if len(said) > 1:
+            raise wrong(f"names {' and '.join(said)}, must name one of {', '.join(KINDS)}")
         if self.hub is not None and self.revision is None:
-            raise wrong(f"is missing, must be {_PIN}", "revision")
+            raise lacking(f"is missing, must be {_PIN}", "revision")
         for key in ("revision", "token", "endpoint"):
             if self.hub is None and getattr(self, key) is not None:
                 raise wrong(f"belongs to hub, must be left out with {said[0]}", key)
@@ -220,6 +231,12 @@ Flag = Annotated[Any, BeforeValidator(_flag), WithJsonSchema({"type": _FLAG_TYPE
 FlagName = Annotated[str, Field(pattern=FLAG)]
 
 
+def _somewhere(places: tuple[Place, ...]) -> tuple[Place, ...]:
+    if not places:
+        raise wrong("is empty, must name at least one host, group or cluster")
+    return places
+
+
 class Revision(Section):
     """One way of serving a model: its weights, its engine, what is asked of it and where it runs."""
 
@@ -227,7 +244,7 @@ class Revision(Section):
     """Where the weights come from."""
     engine: Engine
     """Which engine serves it: a name, or name and version and more."""
-    place: Annotated[tuple[Place, ...], Field(min_length=1)]
+    place: Annotated[tuple[Place, ...], AfterValidator(_somewhere)]
     """Where replicas run."""
     instance: Name | None = None
     """The instance type: CPU and memory of one replica."""
@@ -248,7 +265,7 @@ class Revision(Section):
     kv_cache_dtype: Word | None = None
     """The type the KV cache is kept in, such as fp8; left out, the model's."""
     parallel: Parallel = Parallel()
-    """How one replica is spread over several cards."""
+    """Over how many cards one replica is spread, and how; left out, it takes one card."""
     lora: Lora | None = None
     """LoRA adapters."""
     model_impl: Literal["auto", "native", "transformers"] = "auto"

@@ -1,19 +1,14 @@
-"""The whole stack file, and the way from a path to a `Stack`."""
+"""The whole stack file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from berth.spec.document import Document, parse, read
-from berth.spec.expand import expand
 from berth.spec.gateway import Gateway, Monitoring
 from berth.spec.hosts import Cluster, Host, Instance, Quota
-from berth.spec.messages import explain
 from berth.spec.models import Model
-from berth.spec.problems import SpecError
 from berth.spec.values import Name, Section
 
 
@@ -40,29 +35,3 @@ class Stack(Section):
     def group(self, name: str) -> tuple[str, ...]:
         """The hosts of a group, in the order of the file."""
         return tuple(host for host, settings in self.hosts.items() if settings.group == name)
-
-
-def load(path: Path) -> Stack:
-    """Read and check one stack file.
-
-    Raises:
-        SpecError: the file is not a valid stack; it holds every problem that was found.
-    """
-    return _build(read(path))
-
-
-def loads(text: str, path: Path = Path("stack.yaml")) -> Stack:
-    """As `load`, from text; `path` is used in messages only."""
-    return _build(parse(text, path))
-
-
-def _build(document: Document) -> Stack:
-    data, problems = expand(document)
-    stack: Stack | None = None
-    try:
-        stack = Stack.model_validate(data)
-    except ValidationError as error:
-        problems = [*problems, *explain(error, document)]
-    if stack is None or problems:
-        raise SpecError(document.path, problems)
-    return stack

@@ -23,9 +23,14 @@ class Section(BaseModel):
 def wrong(text: str, at: str = "") -> PydanticCustomError:
     """A mistake in our words; `at` names the key below the value being looked at, if it is one.
 
-    The text is braced off from pydantic's own formatting, since it may contain what the user wrote.
+    The text is kept from pydantic's own formatting, since it may contain what the user wrote.
     """
     return PydanticCustomError("berth", "{text}", {"text": text, "at": at})
+
+
+def lacking(text: str, at: str = "") -> PydanticCustomError:
+    """As `wrong`, for what is not said at all: no mistake in a default, which others complete."""
+    return PydanticCustomError("lacking", "{text}", {"text": text, "at": at})
 
 
 def _duration(value: Any) -> float:
@@ -53,7 +58,7 @@ def _percent_or_fraction(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1:
         return float(value)
     hint = ""
-    if isinstance(value, int | float) and 1 < value <= 100:
+    if isinstance(value, int | float) and 2 <= value <= 100:
         hint = f"; for {value:g} percent of the card write {value / 100:g}"
     raise wrong(f"is {value!r}, must be above 0 and at most 1, a fraction of the card's total memory{hint}")
 
