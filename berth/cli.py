@@ -1,14 +1,11 @@
-"""The `berth` command: what a stack file would do, without touching anything.
-
-Imports wait until a command needs them, so that `berth --help` and a mistyped option answer at once.
-"""
-
 # ruff: noqa: PLC0415 - a command pays for the imports it needs, and for no others
+"""The `berth` command: what a stack file would do, and the way up and down of a stack on this machine."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,20 +15,17 @@ import typer
 if TYPE_CHECKING:
     from berth.planner.plan import Plan
     from berth.report.pull_request import Reviewed
-    from berth.spec import Stack
 
 FITS, DOES_NOT_FIT, WRONG_INPUT = 0, 1, 2
-"""Exit codes: fits, tight and unknown are 0; a plan that does not fit or is refused is 1."""
+"""Exit codes of a plan: fits, tight and unknown are 0; what does not fit or is refused is 1."""
 
 _FILE_WIDTH = 100  # columns of a plan that is written to a file as text
 
 app = typer.Typer(
     name="berth",
-    help="Places language models on GPUs as declared in one YAML file.",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_enable=False,  # its boxes are wider than a terminal and show values of variables
-    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,  # their boxes show values of variables, which may be secret
 )
 
 
@@ -45,10 +39,10 @@ class Format(StrEnum):
 
 
 class _Wrong(Exception):
-    """The user's input cannot be used; one line per problem."""
+    """The user's input cannot be used; the message is one line."""
 
-    def __init__(self, *lines: str) -> None:
-        self.lines = lines
+
+Name = Annotated[str, typer.Argument(metavar="STACK", help="The stack's name: stacks/STACK.yaml describes it.")]
 
 
 @app.callback()
@@ -58,17 +52,25 @@ def berth() -> None:
 
 @app.command()
 def plan(
-    stack: Annotated[str | None, typer.Argument(help="A name in stacks/, or the path of a stack file.")] = None,
+    stack: Annotated[
+        str | None, typer.Argument(metavar="[STACK]", help="A name in stacks/, or the path of a stack file.")
+    ] = None,
+    *,
     profile: Annotated[
         str | None, typer.Option(help="Which of the models' shares applies; left out, the stack file's own.")
     ] = None,
     form: Annotated[
-        Format,
-        typer.Option("--format", help="markdown and svg are for pull requests and documents, json for programs."),
+        Format, typer.Option("--format", help="json is for programs, the others are for people.")
     ] = Format.TEXT,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Plan every file in stacks/; as markdown, one comment for a pull request.")
+    ] = False,
+    with_preview: Annotated[
+        bool,
+        typer.Option(
+            "--preview", help="With --all as markdown: also ask Pulumi for a preview where no host is needed."
+        ),
     ] = False,
 ) -> None:
     """Show what fits where, with which memory, and why, before anything is touched.
@@ -78,38 +80,72 @@ def plan(
     Exit codes: 0 fits (tight and unknown too), 1 does not fit or is refused, 2 wrong input.
     """
     if every == (stack is not None):
-        raise _Wrong("berth plan: " + ("--all plans every stack, name none" if every else "name a stack, or say --all"))
+        raise _Wrong("berth plan: " + ("--all plans every stack; name none" if every else "name a stack, or say --all"))
     if every and form is Format.SVG:
-        raise _Wrong("berth plan: --format svg draws one stack, name it")
-    paths = _all() if every else [_find(stack or "")]
-    reviewed = [_review(path, profile) for path in paths]
-    _write(_render(reviewed, form, single=not every, to_file=output is not None), output)
+        raise _Wrong("berth plan: --format svg draws one stack; name it")
+    if with_preview and not (every and form is Format.MARKDOWN):
+        raise _Wrong("berth plan: --preview adds to the comment; say --all --format markdown with it")
+    reviewed = _review(stack, profile)
+    previewed, failed = _preview(reviewed) if with_preview else (reviewed, False)
+    _write(_render(previewed, form, single=not every, to_file=output is not None), output)
     problems = [line for one in reviewed for line in one.problems]
     for line in problems:
         _complain(line)
-    raise typer.Exit(WRONG_INPUT if problems else max(map(_code, reviewed), default=FITS))
+    raise typer.Exit(WRONG_INPUT if problems else max(DOES_NOT_FIT if failed else FITS, *map(_code, reviewed)))
 
 
-def _review(path: Path, profile: str | None) -> Reviewed:
-    from berth.planner.planning import plan as decide
-    from berth.report.pull_request import Reviewed
-    from berth.spec import SpecError, load
+@app.command()
+def up(stack: Name = "dev") -> None:
+    """Bring a stack up, get what that needs first, and say how to use it.
+
+    Exit codes: 0 it is up, else that of what failed.
+    """
+    from berth import lifecycle
+
+    raise typer.Exit(lifecycle.up(stack))
+
+
+@app.command()
+def down(stack: Name = "dev") -> None:
+    """Take down what a stack made on its hosts; downloads and caches stay.
+
+    Exit codes: 0 it is down, else that of what failed.
+    """
+    from berth import lifecycle
+
+    raise typer.Exit(lifecycle.down(stack))
+
+
+@app.command()
+def env(stack: Name = "dev") -> None:
+    """Print what a shell needs for plain pulumi in this project: eval "$(berth env)"."""
+    from berth import lifecycle
+    from berth.lifecycle.errors import LifecycleError
 
     try:
-        stack = load(path)
-    except SpecError as error:
-        return Reviewed(stack=path.stem, problems=tuple(str(error).splitlines()))
-    if profile is not None and profile not in (known := _profiles(stack)):
-        problem = f"{path}: --profile is {profile}, must be one that the file names: {', '.join(known)}"
-        return Reviewed(stack=path.stem, problems=(problem,))
-    return Reviewed(stack=path.stem, plan=decide(stack, path.stem, profile))
+        sys.stdout.write(lifecycle.print_env(stack))
+    except LifecycleError as error:
+        _complain(str(error))
+        raise typer.Exit(1) from None
 
 
-def _profiles(stack: Stack) -> tuple[str, ...]:
-    """The file's own profile, then those that its shares name."""
-    shares = [revision.share for model in stack.models.values() for revision in model.revisions.values()]
-    named = [name for share in shares if isinstance(share, Mapping) for name in share]
-    return tuple(dict.fromkeys([stack.profile, *named]))
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of stack files, from which editors complete and explain keys."""
+    from berth.spec.schema import text
+
+    sys.stdout.write(text())
+
+
+def _review(stack: str | None, profile: str | None) -> list[Reviewed]:
+    """The one stack, or all of them when none is named."""
+    from berth.review import NoSuchStack, everything, find, review
+
+    try:
+        paths = everything() if stack is None else [find(stack)]
+    except NoSuchStack as error:
+        raise _Wrong(str(error)) from None
+    return [review(path, profile) for path in paths]
 
 
 def _code(reviewed: Reviewed) -> int:
@@ -118,8 +154,34 @@ def _code(reviewed: Reviewed) -> int:
     return DOES_NOT_FIT if reviewed.plan and stops(reviewed.plan) else FITS
 
 
+def _preview(reviewed: Sequence[Reviewed]) -> tuple[list[Reviewed], bool]:
+    """The same with Pulumi's preview where one is possible, and whether any failed."""
+    from berth.lifecycle.errors import LifecycleError
+    from berth.preview import possible, preview
+
+    found, failed = [], False
+    for one in reviewed:
+        if one.plan is None or not possible(one.plan):
+            found.append(one)
+            continue
+        try:
+            good, text = preview(one.stack)
+        except LifecycleError as error:
+            good, text = False, str(error)
+        failed |= not good
+        found.append(replace(one, preview=text))
+        if not good:
+            _complain(f"{one.stack}: pulumi preview failed; the comment quotes it")
+    return found, failed
+
+
 def _render(reviewed: Sequence[Reviewed], form: Format, *, single: bool, to_file: bool) -> str | None:
     """The whole output; None where there is nothing to write."""
+    from berth.report.document import to_json, to_json_list
+    from berth.report.markdown import to_markdown
+    from berth.report.pull_request import comment
+    from berth.report.svg import to_svg
+
     plans = [one.plan for one in reviewed if one.plan]
     if single and not plans:
         return None
@@ -127,17 +189,10 @@ def _render(reviewed: Sequence[Reviewed], form: Format, *, single: bool, to_file
         case Format.TEXT:
             return _text(plans, to_file=to_file)
         case Format.MARKDOWN:
-            from berth.report.markdown import to_markdown
-            from berth.report.pull_request import comment
-
             return to_markdown(plans[0]) if single else comment(reviewed)
         case Format.JSON:
-            from berth.report.document import to_json, to_json_list
-
             return (to_json(plans[0]) if single else to_json_list(plans)) + "\n"
         case Format.SVG:
-            from berth.report.svg import to_svg
-
             return to_svg(plans[0])
 
 
@@ -168,37 +223,6 @@ def _write(text: str | None, output: Path | None) -> None:
         raise _Wrong(f"{output}: cannot be written ({error.strerror}); name a file in a folder that exists") from None
 
 
-def _folder() -> Path:
-    """The project's stack files: of the current folder, else of the project that this command belongs to."""
-    here = Path("stacks")
-    return here if here.is_dir() else Path(__file__).parents[1] / "stacks"
-
-
-def _all() -> list[Path]:
-    paths = sorted(_folder().glob("*.yaml"))
-    if not paths:
-        raise _Wrong(f"{_folder()}: has no stack files, must have at least one; run in the project's folder")
-    return paths
-
-
-def _find(stack: str) -> Path:
-    """The file of a stack that is given by name or path.
-
-    Raises:
-        _Wrong: there is none; names what is near.
-    """
-    if "/" in stack or stack.endswith((".yaml", ".yml")):
-        return Path(stack)
-    from berth.spec.problems import nearest
-
-    known = {path.stem: path for path in sorted(_folder().glob("*.yaml"))}
-    if stack in known:
-        return known[stack]
-    near = nearest(stack, known)
-    hint = f"did you mean {near}?" if near else f"there are: {', '.join(known) or 'none'}"
-    raise _Wrong(f"{stack or 'the name'}: is no stack in {_folder()}, must be one or the path of a stack file; {hint}")
-
-
 def _complain(line: str) -> None:
     from berth.report.view import clean
 
@@ -208,12 +232,11 @@ def _complain(line: str) -> None:
 def main() -> None:
     """The entry point: runs a command, and says the user's mistakes in one line each, without a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a name still shows the plan
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr] # a terminal that lacks a letter shows the rest
     try:
         app()
     except _Wrong as wrong:
-        for line in wrong.lines:
-            _complain(line)
+        _complain(str(wrong))
         sys.exit(WRONG_INPUT)
 
 
