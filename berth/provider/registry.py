@@ -7,6 +7,7 @@ from typing import Any
 from berth.provider.operation import Operation
 from berth.provider.operations.file import File
 from berth.provider.operations.gateway_configuration import GatewayConfiguration
+from berth.provider.operations.hub_model import HubModel
 from berth.provider.operations.key import Key
 from berth.provider.operations.process import Process
 from berth.provider.operations.python_environment import PythonEnvironment
@@ -19,6 +20,7 @@ from berth.provider.operations.workspace import Workspace
 _ALL: tuple[Operation[Any], ...] = (
     File(),
     GatewayConfiguration(),
+    HubModel(),
     Key(),
     Process(),
     PythonEnvironment(),

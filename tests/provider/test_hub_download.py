@@ -318,6 +318,21 @@ def test_a_disk_that_cannot_hold_it_is_refused_before_anything_comes(
     assert hub.sent == 0
 
 
+def test_a_disk_that_fills_up_meanwhile_is_said_and_what_came_is_kept(
+    hub: StandInHub, commit: str, tmp_path: Path
+) -> None:
+    with mounted(tmp_path, "258m") as cache, half_way(hub, commit, cache) as process:
+        free = os.statvfs(cache)
+        with (cache / "others").open("wb") as others:
+            os.posix_fallocate(others.fileno(), 0, free.f_bavail * free.f_frsize)
+        hub.open_gate()
+        assert process.stdout is not None
+        last = json.loads(process.stdout.read().splitlines()[-1])
+        assert (process.wait(30), last["error"]) == (STATUS["disk"], "disk")
+        assert "the disk is full" in last["say"]
+        assert list(cache.rglob("*.incomplete"))
+
+
 @contextlib.contextmanager
 def mounted(folder: Path, size: str) -> Iterator[Path]:
     """A small disk of its own."""
