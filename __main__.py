@@ -7,7 +7,7 @@ import pulumi
 from berth.planner.planning import plan as decide
 from berth.report.lines import lines
 from berth.spec import SpecError, load
-from components.stack import build, problems
+from components.stack import build, problems, refuse
 
 name = pulumi.get_stack()
 project = Path(__file__).resolve().parent
@@ -15,10 +15,10 @@ project = Path(__file__).resolve().parent
 try:
     plan = decide(load(project / "stacks" / f"{name}.yaml"), name, pulumi.Config().get("profile"))
 except SpecError as error:
-    raise pulumi.RunError(str(error)) from None
+    refuse([str(problem) for problem in error.problems])
 
 if found := [*map(str, plan.refusals), *problems(plan, project)]:
-    raise pulumi.RunError("\n".join(found))
+    refuse(found)
 
 pulumi.log.info("\n".join(lines(plan)))
 for key, value in build(plan, project).items():

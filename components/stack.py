@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pulumi
 
@@ -16,6 +17,16 @@ from berth.provider.resources import SmokeTest
 from components.gateway import Gateway
 from components.host import HostBase, HostPlace
 from components.inference_server import InferenceServer
+
+_SHOWN = 32
+"""A program that ends with this status has said what is wrong; Pulumi's language host adds nothing to it."""
+
+
+def refuse(found: Sequence[str]) -> NoReturn:
+    """Ends the program with a line for each problem and nothing else."""
+    for line in found:
+        pulumi.log.error(line)
+    sys.exit(_SHOWN)
 
 
 def problems(plan: Plan, project: Path) -> list[str]:

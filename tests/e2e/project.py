@@ -151,7 +151,15 @@ class Project:
         return found
 
 
-_TRUSTED = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "UV_CACHE_DIR", "TMPDIR")
+_TRUSTED = (
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+    "UV_CACHE_DIR",
+    "TMPDIR",
+)
 
 
 def until(condition: Callable[[], Any], what: str, limit_s: float = 60) -> Any:

@@ -205,7 +205,9 @@ def test_the_engine_and_the_admin_interface_listen_on_loopback_only(clone: Proje
     listening = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout
     stack = yaml.safe_load((clone.root / "stacks/dev.yaml").read_text())
     port = stack["gateway"]["port"]
-    ours = [line.split()[3] for line in listening.splitlines() if re.search(rf":({port}|{port + 1}|{port + 2})\s", line)]
+    ours = [
+        line.split()[3] for line in listening.splitlines() if re.search(rf":({port}|{port + 1}|{port + 2})\s", line)
+    ]
     assert ours
     assert all(address.startswith("127.0.0.1:") for address in ours)
 
