@@ -217,3 +217,7 @@ def test_the_comment_quotes_a_real_preview_and_leaves_the_project_as_it_is(short
     assert before == {
         path: path.read_bytes() for path in project.rglob("*") if path.is_file() and ".venv" not in path.parts
     }
+
+
+def test_the_schema_is_the_committed_one() -> None:
+    assert berth("schema").stdout == (PROJECT / "schema" / "stack.schema.json").read_text(encoding="utf-8")
