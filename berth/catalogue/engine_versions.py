@@ -49,7 +49,7 @@ class Flag:
     @property
     def names(self) -> tuple[str, ...]:
         """All spellings that mean this flag."""
-        return (self.name, *self.aliases, *self.inverses)
+        return (self.name, *(alias.lstrip("-") for alias in self.aliases), *self.inverses)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +66,19 @@ class Flags:
         """The flag that a spelling means: with dashes or underscores, by its name or an alias."""
         return self.by_name.get(name.lstrip("-").replace("_", "-"))
 
-    def releases_with(self, name: str) -> tuple[str, str] | None:
-        """The first and the last release of this engine that know a spelling; None when no one does."""
+    def releases_with(self, name: str) -> list[tuple[str, str]]:
+        """The runs of releases of this engine that know a spelling, each with its first and last release."""
         wanted = name.lstrip("-").replace("_", "-")
-        having = [flag for flag in _all_flags(self.engine) if wanted in flag.names]
-        if not having:
-            return None
-        return min((flag.first for flag in having), key=Version), max((flag.last for flag in having), key=Version)
+        order = _releases_read(self.engine)
+        places = {
+            place
+            for flag in _all_flags(self.engine)
+            if wanted in flag.names
+            for place in range(order.index(flag.first), order.index(flag.last) + 1)
+        }
+        firsts = sorted(place for place in places if place - 1 not in places)
+        lasts = sorted(place for place in places if place + 1 not in places)
+        return [(order[first], order[last]) for first, last in zip(firsts, lasts, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 Argument = str | int | float | bool | None
 """The value of one flag; True is a bare flag, False its `--no-` form, None leaves the flag out."""
@@ -18,6 +18,80 @@ Arguments = Mapping[str, Argument | Sequence[str]]
 """An engine's own flags without their dashes, in rendering order; a sequence is a flag with several values."""
 
 Device = Literal["cuda", "cpu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapter:
+    """A LoRA adapter that is served beside its base model under its own name; `path` is a folder or a repository."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    """What is asked of an engine in the field's own words; None and the defaults leave it to the engine.
+
+    Attributes:
+        context: tokens of prompt and answer together that one request may have.
+        concurrency: requests that are worked on at a time.
+        task: what the model is for: generate, embed, classify, score, reward or transcription.
+        model_impl: auto, native (the engine's own implementation of the model) or transformers.
+        lora: adapters loaded at the start; `max_loras` of them may take part in one batch.
+        max_lora_rank: the largest rank among the adapters.
+        cpu_offload: bytes of weights per card that are kept in the host's memory.
+        images_per_prompt: images that one prompt of a vision model may have.
+        share: fraction of each card's total memory that the engine may use.
+        kv_cache: bytes of KV cache on each card (on CPU: in all).
+        kv_tokens: tokens that this KV cache holds, for engines that want it in tokens.
+        card_memory: what CUDA reports as one card's total in bytes, for engines whose knob is not a share of the total.
+    """
+
+    context: int | None = None
+    concurrency: int | None = None
+    task: str | None = None
+    dtype: str = "auto"
+    quantization: str | None = None
+    load_format: str | None = None
+    kv_cache_dtype: str | None = None
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    data_parallel: int = 1
+    expert_parallel: bool = False
+    lora: tuple[Adapter, ...] = ()
+    max_loras: int | None = None
+    max_lora_rank: int | None = None
+    model_impl: str = "auto"
+    trust_remote_code: bool = False
+    cpu_offload: int | None = None
+    images_per_prompt: int | None = None
+    prefix_caching: bool | None = None
+    share: float | None = None
+    kv_cache: int | None = None
+    kv_tokens: int | None = None
+    card_memory: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """One sentence about one key of a revision (`args.swap_space`, `context`): what is, what must be, what to do."""
+
+    severity: Literal["note", "warning", "refusal"]
+    where: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """What an intent and a user's own flags become for one release.
+
+    `environment` is what the process needs beside `Engine.environment_variables`. With a refusal among the notes the
+    arguments must not be used.
+    """
+
+    arguments: dict[str, Argument | tuple[str, ...]]
+    environment: dict[str, str]
+    notes: tuple[Note, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +200,18 @@ class Engine(Protocol):
         """The failure that log lines show, its facts filled in; None when nothing known is found."""
         ...
 
+    def render(
+        self,
+        intent: Intent,
+        args: Mapping[str, Any],
+        *,
+        version: str,
+        device: Device,
+        unchecked: Mapping[str, Any] | None = None,
+    ) -> Rendered:
+        """The flags of a release for an intent, a user's `args` (checked) and `unchecked` ones (passed on)."""
+        ...
+
     def packaged(self, version: str, device: Device) -> Package | None:
         """How this version is installed for a device; None when it comes as an image only."""
         ...
@@ -146,7 +232,8 @@ def flags(arguments: Arguments) -> list[str]:
     """Arguments as an argument list: `--name value`, `--name` for True, `--no-name` for False."""
     words: list[str] = []
     for key, value in arguments.items():
-        name = key.lstrip("-").replace("_", "-")
+        name, dot, rest = key.lstrip("-").partition(".")  # a part below a JSON flag keeps its spelling
+        name = name.replace("_", "-") + dot + rest
         if value is None:
             continue
         if value is True:

