@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -11,12 +12,16 @@ from pydantic import ValidationError
 from berth.provider.command import Command
 from berth.provider.connection.local import LocalConnection
 from berth.provider.host import Host
+from berth.provider.hub.program import program
+from berth.provider.hub.stop import STATUS
 from berth.provider.operations.hub_model import DownloadFailed, HubModel, HubModelWant
 from berth.provider.registry import OPERATIONS
 from tests.hub.fixtures import NEEDED, hub, model_files
 from tests.hub.stand_in import StandInHub
+from tests.machines.fixtures import systemd_machine
+from tests.machines.machine import Machine
 
-__all__ = ["hub"]
+__all__ = ["hub", "systemd_machine"]
 
 REPO = "org/model"
 TOKEN = "hf_granted_secret"
@@ -145,3 +150,13 @@ def test_what_can_never_be_a_model_is_refused(wrong: dict[str, str]) -> None:
 
 def test_it_is_registered() -> None:
     assert isinstance(OPERATIONS["berth:model:HubModel"], HubModel)
+
+
+@pytest.mark.systemd
+def test_the_program_runs_with_the_python_of_a_bare_debian(systemd_machine: Machine) -> None:
+    options = ("--repo", REPO, "--revision", "main", "--endpoint", "http://127.0.0.1:9", "--pause-s", "0.01")
+    looked = systemd_machine.run(["python3", *program(), "look", *options])
+    assert looked == (0, '{"path": "", "commit": "", "missing": null}\n', "")
+    tried = systemd_machine.run(["python3", *program(), "download", *options], stdin=TOKEN)
+    assert (tried.code, tried.err) == (STATUS["offline"], "")
+    assert json.loads(tried.out.splitlines()[-1])["error"] == "offline"
