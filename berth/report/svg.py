@@ -127,7 +127,8 @@ def _card(drawing: _Drawing, card: CardView) -> None:
     _labels(drawing, card)
     _bar(drawing, card)
     _ticks(drawing, card)
-    _table(drawing, card)
+    if card.uses:
+        _table(drawing, card)
     for lead, line in advice(card):
         drawing.text(_MARGIN, f"{lead}: {line}", "" if lead != "because" else _TONES[card.verdict.value])
         drawing.y += _LINE

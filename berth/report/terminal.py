@@ -65,7 +65,7 @@ def _host(host: HostView, width: int, *, ascii_only: bool) -> RenderableType:
     parts = [_card(card, width - 2, ascii_only=ascii_only) for card in host.cards]
     if host.others:
         parts.append(_others(host.others))
-    return Group(title, *(Padding(part, (0, 0, 0, 2)) for part in parts))
+    return Group(title, *(Padding(part, (1 if number else 0, 0, 0, 2)) for number, part in enumerate(parts)))
 
 
 def _card(card: CardView, width: int, *, ascii_only: bool) -> RenderableType:
@@ -76,12 +76,9 @@ def _card(card: CardView, width: int, *, ascii_only: bool) -> RenderableType:
         Text(card.title).append(f"  {clean(card.hardware)}", style="bright_black"),
         Text(card.verdict.value, style=_VERDICTS[card.verdict.value]),
     )
-    return Group(
-        head,
-        _bar(card, width, ascii_only=ascii_only),
-        _table(card, ascii_only=ascii_only, roomy=width >= _ROOMY),
-        *_advice(card),
-    )
+    bar = _bar(card, width, ascii_only=ascii_only)
+    tables = [_table(card, ascii_only=ascii_only, roomy=width >= _ROOMY)] if card.uses else []
+    return Group(head, bar, *tables, *_advice(card))
 
 
 def _bar(card: CardView, width: int, *, ascii_only: bool) -> Text:
@@ -101,7 +98,7 @@ def _bar(card: CardView, width: int, *, ascii_only: bool) -> Text:
 def _table(card: CardView, *, ascii_only: bool, roomy: bool) -> Table:
     glyphs = ASCII_GLYPHS if ascii_only else GLYPHS
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=True, show_edge=False)
-    table.add_column(Text("GiB", style="not bold bright_black"), ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column(Text("GiB", style="not bold bright_black"), ratio=1, overflow="fold")
     for part in Part:
         heading = Text(f"{glyphs[part]} ", style=f"not bold {_COLOURS[part]}").append(
             part.value, style="default not bold"
