@@ -42,7 +42,7 @@ def _walk(path: str, old: Any, new: Any) -> Iterator[Change]:
         yield Change(path, "add")
     elif _absent(new):
         yield Change(path, "delete")
-    elif new is UNKNOWN or old != new:
+    elif new is UNKNOWN or old != new or isinstance(old, bool) != isinstance(new, bool):  # to Python, True is 1
         yield Change(path, "update")
 
 

@@ -75,7 +75,7 @@ def to_wire(value: Any) -> PropertyValue:
         return PropertyValue(value)
     if isinstance(value, Mapping):
         return PropertyValue({str(key): to_wire(item) for key, item in value.items()})
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
         return PropertyValue([to_wire(item) for item in value])
     raise TypeError(f"{type(value).__name__} cannot be sent to the engine")
 
