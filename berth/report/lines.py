@@ -7,7 +7,20 @@ from collections.abc import Iterator
 from berth.catalogue.units import Bytes
 from berth.planner.plan import Plan, ReplicaPlan
 from berth.report.bar import GLYPHS, text
-from berth.report.view import CardView, HostView, Part, Use, advice, clean, conclusion, hosts, outcome, remarks
+from berth.report.view import (
+    CardView,
+    HostView,
+    Part,
+    Use,
+    advice,
+    clean,
+    conclusion,
+    engine,
+    gpu_memory,
+    hosts,
+    outcome,
+    remarks,
+)
 
 _BAR = 60  # columns; Pulumi puts some 20 of its own before a line
 
@@ -46,5 +59,4 @@ def _parts(use: Use) -> str:
 
 
 def _other(replica: ReplicaPlan) -> str:
-    engine = f"{replica.engine.name} {replica.engine.version} ({replica.engine.device})"
-    return clean(f"{replica.name} on {engine}, port {replica.port}, no GPU memory planned")
+    return f"{clean(replica.name)} on {engine(replica)}, port {replica.port}, GPU memory: {gpu_memory(replica)}"

@@ -16,6 +16,8 @@ from berth.report.view import (
     advice,
     clean,
     conclusion,
+    engine,
+    gpu_memory,
     hosts,
     outcome,
     remarks,
@@ -99,9 +101,9 @@ def _row(use: Use) -> str:
 
 
 def _others(replicas: tuple[ReplicaPlan, ...]) -> Iterator[str]:
-    yield "| no GPU memory planned | engine | port | requests at once |"
-    yield "| :-- | :-- | --: | --: |"
+    yield "| replica | engine | GPU memory | port | requests at once |"
+    yield "| :-- | :-- | :-- | --: | --: |"
     for replica in replicas:
-        engine = f"{replica.engine.name} {replica.engine.version} ({replica.engine.device})"
-        yield f"| {escape(replica.name)} | {escape(engine)} | {replica.port} | {replica.max_concurrency} |"
+        cells = [escape(replica.name), escape(engine(replica)), gpu_memory(replica)]
+        yield f"| {' | '.join(cells)} | {replica.port} | {replica.max_concurrency} |"
     yield ""

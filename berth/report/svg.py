@@ -14,7 +14,19 @@ from zlib import crc32
 from berth.catalogue.units import Bytes
 from berth.planner.plan import Plan, ReplicaPlan
 from berth.report.lines import lines
-from berth.report.view import CardView, HostView, Part, Use, advice, clean, conclusion, hosts, outcome
+from berth.report.view import (
+    CardView,
+    HostView,
+    Part,
+    Use,
+    advice,
+    clean,
+    conclusion,
+    engine,
+    gpu_memory,
+    hosts,
+    outcome,
+)
 
 _WIDTH, _MARGIN = 860, 28
 _INNER = _WIDTH - 2 * _MARGIN
@@ -219,8 +231,8 @@ def _others(drawing: _Drawing, replicas: tuple[ReplicaPlan, ...]) -> None:
     for replica in replicas:
         drawing.y += _LINE
         used = drawing.text(_MARGIN, replica.name, room=_INNER / 2) + 10
-        engine = f"{replica.engine.name} {replica.engine.version} ({replica.engine.device}), port {replica.port}"
-        drawing.text(_MARGIN + used, f"{engine}, no GPU memory planned", "muted", room=_INNER - used)
+        line = f"{engine(replica)}, port {replica.port}, GPU memory: {gpu_memory(replica)}"
+        drawing.text(_MARGIN + used, line, "muted", room=_INNER - used)
     drawing.y += _LINE
 
 

@@ -20,6 +20,8 @@ from berth.report.view import (
     advice,
     clean,
     conclusion,
+    engine,
+    gpu_memory,
     hosts,
     outcome,
     remarks,
@@ -129,12 +131,12 @@ def _advice(card: CardView) -> Iterator[Text]:
 
 def _others(replicas: tuple[ReplicaPlan, ...]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("no GPU memory planned", "engine", "port", "requests at once"):
+    for heading in ("replica", "engine", "GPU memory", "port", "requests at once"):
         numbers = heading in {"port", "requests at once"}
         table.add_column(Text(heading, style="not bold bright_black"), justify="right" if numbers else "left")
     for replica in replicas:
-        engine = f"{replica.engine.name} {replica.engine.version} ({replica.engine.device})"
-        table.add_row(Text(clean(replica.name)), clean(engine), str(replica.port), str(replica.max_concurrency))
+        name, at_once = Text(clean(replica.name)), str(replica.max_concurrency)
+        table.add_row(name, Text(engine(replica)), gpu_memory(replica), str(replica.port), at_once)
     return table
 
 

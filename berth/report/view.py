@@ -77,7 +77,7 @@ class CardView:
 
 @dataclass(frozen=True, kw_only=True)
 class HostView:
-    """One host or cluster with its cards, and its replicas that use no GPU memory the planner knows of."""
+    """One host or cluster with its cards, and its replicas that lie on none of them (a CPU's, a cluster's)."""
 
     name: str
     reached: str
@@ -155,6 +155,18 @@ def _fold(cards: Iterable[CardView]) -> Iterable[CardView]:
 
 def _once(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts))
+
+
+def engine(replica: ReplicaPlan) -> str:
+    """`vllm 0.10.1.1 (cuda)`."""
+    return clean(f"{replica.engine.name} {replica.engine.version} ({replica.engine.device})")
+
+
+def gpu_memory(replica: ReplicaPlan) -> str:
+    """What a replica that is on no card of the plan needs of one, such as on a cluster: size and verdict, in words."""
+    if replica.memory is not None:
+        return f"{replica.memory.used} per GPU, {replica.memory.verdict}"
+    return "none" if replica.engine.device == "cpu" else "not known"
 
 
 def advice(card: CardView) -> Iterable[tuple[str, str]]:

@@ -12,8 +12,8 @@ from berth.catalogue.units import Bytes
 from berth.planner.plan import GatewayPlan, KeyPlan, ModelRoute, RevisionShare
 from berth.report.document import document, to_json, to_json_list
 from tests.report import plans
+from tests.report.golden import same_as_before
 
-GOLDEN = Path(__file__).parent / "golden"
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "plan.md"
 
 
@@ -43,7 +43,7 @@ def keys(value: Any) -> Iterator[str]:
 
 
 def test_json_looks_as_before() -> None:
-    assert to_json(plans.three()) + "\n" == (GOLDEN / "three.json").read_text(encoding="utf-8")
+    assert same_as_before("three.json", to_json(plans.three()) + "\n")
 
 
 def test_sizes_are_whole_bytes() -> None:

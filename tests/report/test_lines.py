@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from berth.planner.plan import Plan
 from berth.report.lines import lines
 from tests.report import plans
-
-GOLDEN = Path(__file__).parent / "golden"
+from tests.report.golden import same_as_before
 
 
 @pytest.mark.parametrize("make", [plans.three, plans.too_much, plans.split, plans.without_gpu])
 def test_lines_look_as_before(make: Callable[[], Plan]) -> None:
-    assert lines(make()) == (GOLDEN / f"{make.__name__}.lines").read_text(encoding="utf-8").splitlines()
+    assert same_as_before(f"{make.__name__}.lines", "\n".join(lines(make())) + "\n")
 
 
 @pytest.mark.parametrize("make", [plans.three, plans.too_much, plans.split, plans.without_gpu, plans.hostile])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,8 +14,8 @@ from berth.planner.plan import Plan
 from berth.report.markdown import escape, to_markdown
 from berth.report.view import clean
 from tests.report import plans
+from tests.report.golden import same_as_before
 
-GOLDEN = Path(__file__).parent / "golden"
 OURS = {
     "details", "summary", "b", "br", "p", "strong", "em", "code", "blockquote",
     "ul", "li", "table", "thead", "tbody", "tr", "th", "td",
@@ -45,7 +44,7 @@ def page(markdown: str) -> Page:
 
 @pytest.mark.parametrize("make", [plans.three, plans.too_much, plans.split, plans.without_gpu, plans.hostile])
 def test_markdown_looks_as_before(make: Callable[[], Plan]) -> None:
-    assert to_markdown(make()) == (GOLDEN / f"{make.__name__}.md").read_text(encoding="utf-8")
+    assert same_as_before(f"{make.__name__}.md", to_markdown(make()))
 
 
 def test_a_card_becomes_a_table_and_a_plan_that_stops_is_open() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -13,8 +12,7 @@ from rich.console import Console
 from berth.planner.plan import Plan
 from berth.report.terminal import show
 from tests.report import plans
-
-GOLDEN = Path(__file__).parent / "golden"
+from tests.report.golden import same_as_before
 
 
 def shown(plan: Plan, width: int = 80, **settings: bool) -> str:
@@ -25,7 +23,7 @@ def shown(plan: Plan, width: int = 80, **settings: bool) -> str:
 
 @pytest.mark.parametrize("make", [plans.three, plans.too_much, plans.split, plans.without_gpu])
 def test_terminal_looks_as_before(make: Callable[[], Plan]) -> None:
-    assert shown(make()) == (GOLDEN / f"{make.__name__}.txt").read_text(encoding="utf-8")
+    assert same_as_before(f"{make.__name__}.txt", shown(make()))
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])

@@ -9,7 +9,7 @@ import pytest
 from berth.catalogue.units import Bytes
 from berth.planner.plan import ClusterPlan, Plan, Severity
 from berth.planner.verdict import CardVerdict, Verdict
-from berth.report.view import Outcome, Part, clean, conclusion, hosts, outcome, part_of, remarks, stops
+from berth.report.view import Outcome, Part, clean, conclusion, gpu_memory, hosts, outcome, part_of, remarks, stops
 from tests.report import plans
 
 
@@ -57,6 +57,12 @@ def test_a_cluster_is_listed_with_its_replicas() -> None:
     on_cluster = replace(plans.replica("granite", held=None, cards=()), host="ai")
     found = hosts(replace(plans.plan(on_cluster), clusters={"ai": cluster}))
     assert [(host.name, len(host.others)) for host in found] == [("box", 0), ("ai", 1)]
+
+
+def test_a_replica_on_no_card_says_what_it_needs_of_one() -> None:
+    assert gpu_memory(plans.replica("granite", held=plans.memory(15, 4, 1, 0.5))) == "20.5 GiB per GPU, fits"
+    assert gpu_memory(plans.replica("granite", held=None)) == "not known"
+    assert gpu_memory(plans.replica("granite", held=None, cards=())) == "none"
 
 
 @pytest.mark.parametrize(
