@@ -92,6 +92,7 @@ class Project:
             "PULUMI_HOME": str(self.folder / "pulumi-home"),
             "PULUMI_BACKEND_URL": chosen or _backend(self.root),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",  # Pulumi lists the installed packages with pip at every run
             # A refresh or destroy runs the program first, so that a moved host or changed key reaches the provider.
             "PULUMI_RUN_PROGRAM": "true",
         }
