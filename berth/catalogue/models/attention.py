@@ -34,19 +34,9 @@ def layer_kinds(text: Mapping[str, Any], family: str) -> tuple[str, ...]:
 
 def _regular(text: Mapping[str, Any], family: str, count: int) -> tuple[str, ...]:
     """Patterns that are stated as a period instead of a list."""
-    linear = text.get("linear_attn_config")
-    if isinstance(linear, Mapping):  # Kimi Linear: layers are counted from one
-        full = set(linear.get("full_attn_layers", ()))
-        return tuple("full" if layer + 1 in full else "recurrent" for layer in range(count))
-    if "attn_layer_period" in text and "mamba_d_state" in text:  # Jamba
-        period, offset = int(text["attn_layer_period"]), int(text.get("attn_layer_offset", 0))
-        return tuple("full" if layer % period == offset else "recurrent" for layer in range(count))
-    if "attn_layer_indices" in text:  # Bamba
-        full = set(text["attn_layer_indices"] or ())
+    full = _full_layers(text, count)
+    if full is not None:
         return tuple("full" if layer in full else "recurrent" for layer in range(count))
-    interval = text.get("full_attention_interval")
-    if interval:
-        return tuple("recurrent" if (layer + 1) % interval else "full" for layer in range(count))
     window = text.get("sliding_window")
     if not window or text.get("use_sliding_window") is False:
         return ("full",) * count
@@ -54,6 +44,19 @@ def _regular(text: Mapping[str, Any], family: str, count: int) -> tuple[str, ...
     if period:
         return tuple("sliding" if (layer + 1) % period else "full" for layer in range(count))
     return ("sliding" if family in _ALWAYS_WINDOWED else "full",) * count
+
+
+def _full_layers(text: Mapping[str, Any], count: int) -> frozenset[int] | None:
+    """The attention layers among recurrent ones, None for models that have only attention."""
+    linear = text.get("linear_attn_config")
+    if isinstance(linear, Mapping):  # Kimi Linear counts layers from one
+        return frozenset(int(layer) - 1 for layer in linear.get("full_attn_layers", ()))
+    if "attn_layer_period" in text and "mamba_d_state" in text:  # Jamba
+        return frozenset(range(int(text.get("attn_layer_offset", 0)), count, int(text["attn_layer_period"])))
+    if "attn_layer_indices" in text:  # Bamba
+        return frozenset(map(int, text["attn_layer_indices"] or ()))
+    interval = int(text.get("full_attention_interval") or 0)
+    return frozenset(range(interval - 1, count, interval)) if interval else None
 
 
 def _window_period(text: Mapping[str, Any], family: str) -> int:

@@ -23,8 +23,8 @@ _PLAIN_MLP = frozenset({
     "nemotron_h", "mpt", "stablelm_alpha", "codegen", "persimmon", "arcee", "bert", "xlm-roberta",
 })  # fmt: skip
 _TIED = frozenset({
-    "gpt2", "gemma", "gemma2", "gemma3", "gemma3_text", "gemma3n", "gemma3n_text", "gemma4", "gemma4_text", "opt", "bloom",
-    "falcon", "cohere", "cohere2", "gpt_bigcode", "mpt", "t5gemma", "starcoder2",
+    "gpt2", "gemma", "gemma2", "gemma3", "gemma3_text", "gemma3n", "gemma3n_text", "gemma4", "gemma4_text",
+    "opt", "bloom", "falcon", "cohere", "cohere2", "gpt_bigcode", "mpt", "t5gemma", "starcoder2",
 })  # fmt: skip
 _LEARNED_POSITIONS = frozenset({"gpt2", "opt", "gpt_bigcode", "gpt_neo"})
 _BIASED = frozenset({
@@ -32,7 +32,8 @@ _BIASED = frozenset({
     "qwen2_5_vl",
 })  # fmt: skip
 _UNSIZED = {  # families whose memory this loader does not compute
-    "deepseek_v4": "compressed attention of DeepSeek-V4", "t5": "encoder-decoder models", "bart": "encoder-decoder models",
+    "deepseek_v4": "compressed attention of DeepSeek-V4", "t5": "encoder-decoder models",
+    "bart": "encoder-decoder models",
     "whisper": "encoder-decoder models", "mllama": "cross attention to images", "rwkv": "RWKV layers",
     "minimax_text_01": "lightning attention", "minimax_m1": "lightning attention", "zamba2": "shared attention blocks",
     "phi4flash": "YOCO layers", "arctic": "dense-MoE hybrid layers", "dbrx": "fused experts of DBRX",

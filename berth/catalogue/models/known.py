@@ -50,7 +50,7 @@ def find(name: str) -> ModelShape:
         key = _by_plain().get(plain)
         if key is not None:
             shape = _shape(key, name)
-            announced = from_name(name)
+            announced = from_name(name, latent=shape.latent is not None)
             if shape.quantization is not None and (announced is None or announced.method == shape.quantization.method):
                 return shape
             return replace(shape, quantization=announced, origin=f"{shape.origin}; as {key}, by its name")
@@ -59,7 +59,7 @@ def find(name: str) -> ModelShape:
 
 def _spellings(name: str) -> tuple[str, ...]:
     """The bare model name, then with the words for tuning, format and date taken off one by one."""
-    bare = name.rstrip("/").rsplit("/", 1)[-1].lower().replace("___", ".")
+    bare = name.rstrip("/").rsplit("/", 1)[-1].lower().replace("___", ".").replace(" ", "-")
     bare = bare.split(":")[0].replace("_", "-")
     candidates = [_plain(bare), _plain(_stripped(bare))]
     dated = re.sub(r"-(\d{4}|v\d+(\.\d+)?|\d{2}-\d{2}|\d{8})(?=-|$)", "", _stripped(bare))

@@ -14,7 +14,7 @@ __all__ = ["from_config", "from_name", "named"]
 _FORMATS: dict[str, Quantization] = {
     # https://arxiv.org/abs/2306.00978 and AutoAWQ: 4-bit weights, 16-bit scale and 4-bit zero for 128 of them.
     "awq": Quantization(method="awq", bits=4, group=128, zero_bits=4),
-    # https://arxiv.org/abs/2210.17323 and GPTQModel: as awq; the zero points are stored though symmetric ones are unused.
+    # https://arxiv.org/abs/2210.17323 and GPTQModel: as awq; zero points are stored even where they are unused.
     "gptq": Quantization(method="gptq", bits=4, group=128, zero_bits=4),
     "gptq-int8": Quantization(method="gptq", bits=8, group=128, zero_bits=8),
     "int4": Quantization(method="compressed-tensors", bits=4, group=128),
@@ -30,7 +30,7 @@ _FORMATS: dict[str, Quantization] = {
         parts=QuantizedParts(attention=False, mlp=False, recurrent=False, shared_experts=False),
     ),
     # NVFP4: 4-bit values, one 8-bit scale for 16 of them.
-    "nvfp4": Quantization(method="nvfp4", bits=4, group=16, scale_bits=8, activations="fp4"),
+    "nvfp4": Quantization(method="nvfp4", bits=4, group=16, scale_bits=8, activations="fp4", fp8_cache=True),
     # bitsandbytes NF4 with compressed statistics: 8 bits for 64 values, 32 bits for 256 of those.
     "bitsandbytes": Quantization(method="bitsandbytes", bits=4, group=64 * 256, scale_bits=256 * 8 + 32),
     "bitsandbytes-8bit": Quantization(method="bitsandbytes", bits=8),
@@ -40,12 +40,15 @@ _FORMATS: dict[str, Quantization] = {
 
 _FLAGS = {
     "awq": "awq", "awq_marlin": "awq", "gptq": "gptq", "gptq_marlin": "gptq", "gptq_marlin_24": "gptq",
-    "marlin": "gptq", "auto-round": "gptq", "auto_round": "gptq", "autoround": "gptq", "inc": "gptq", "moe_wna16": "int4",
+    "marlin": "gptq", "auto-round": "gptq", "auto_round": "gptq", "autoround": "gptq", "inc": "gptq",
+    "moe_wna16": "int4",
     "fp8": "fp8", "fbgemm_fp8": "fp8", "ptpc_fp8": "fp8", "deepspeedfp": "fp8", "modelopt": "fp8",
     "modelopt_fp4": "nvfp4", "nvfp4": "nvfp4", "mxfp4": "mxfp4", "experts_int8": "int8", "int8": "int8", "w8a8": "int8",
     "bitsandbytes": "bitsandbytes", "bitsandbytes-nf4": "bitsandbytes", "bitsandbytes-fp4": "bitsandbytes",
     "eetq": "bitsandbytes-8bit", "gguf": "gguf", "int4": "int4", "deepseek_v4_fp8": "fp8-block",
 }  # fmt: skip
+
+_GROUPED = frozenset({"awq", "gptq", "auto-round", "auto_round", "inc", "gptq_marlin", "awq_marlin"})
 
 _NAMES = (  # what publishers write into repository names; the first match counts
     (r"mxfp4", "mxfp4"),
@@ -67,12 +70,18 @@ def named(flag: str) -> Quantization | None:
     return _FORMATS[key] if key else None
 
 
-def from_name(name: str) -> Quantization | None:
-    """The format that a repository's name announces, None when it announces none."""
+def from_name(name: str, *, latent: bool = False) -> Quantization | None:
+    """The format that a repository's name announces, None when it announces none.
+
+    Publishers of NVFP4 copies leave recurrent layers and latent attention in 16 bits.
+    """
     plain = name.rsplit("/", 1)[-1].lower()
     for pattern, key in _NAMES:
         if re.search(pattern, plain):
-            return _FORMATS[key]
+            found = _FORMATS[key]
+            if key == "nvfp4":
+                return replace(found, parts=QuantizedParts(recurrent=False, attention=not latent))
+            return found
     return None
 
 
@@ -85,26 +94,33 @@ def from_config(config: Mapping[str, Any]) -> Quantization | None:
     entry = config.get("quantization_config") or config.get("compression_config")
     if not entry:
         return None
+    found = _from_entry(entry)
+    return replace(found, fp8_cache=_asks_fp8_cache(entry))
+
+
+def _asks_fp8_cache(entry: Mapping[str, Any]) -> bool:
+    """Whether the checkpoint carries scales for an 8-bit cache, which engines then use by themselves."""
+    return bool(entry.get("kv_cache_scheme")) or str(entry.get("kv_cache_quant_algo", "")).upper() == "FP8"
+
+
+def _from_entry(entry: Mapping[str, Any]) -> Quantization:
     method = str(entry.get("quant_method", entry.get("quant_algo", ""))).lower()
     parts = _parts(entry)
     if method == "compressed-tensors":
         return _compressed(entry, parts)
-    if method == "modelopt":
-        return replace(_FORMATS["nvfp4" if "FP4" in str(entry.get("quant_algo", "")).upper() else "fp8"], parts=parts)
-    if method in {"awq", "gptq", "auto-round", "auto_round", "inc", "gptq_marlin", "awq_marlin"}:
+    if method in _GROUPED:
         bits, group = int(entry.get("bits", entry.get("w_bit", 4))), int(entry.get("group_size", 128))
         return Quantization(method=method, bits=bits, group=max(group, 0), zero_bits=bits, parts=parts)
-    if method == "fp8":
-        base = _FORMATS["fp8-block" if entry.get("weight_block_size") else "fp8"]
-        return replace(base, parts=parts)
-    if method == "mxfp4":
-        return _FORMATS["mxfp4"]
-    if method == "bitsandbytes":
-        return replace(_FORMATS["bitsandbytes-8bit" if entry.get("load_in_8bit") else "bitsandbytes"], parts=parts)
-    known = named(method)
-    if known is None:
+    key = _FLAGS.get(method)
+    if method == "modelopt":
+        key = "nvfp4" if "FP4" in str(entry.get("quant_algo", "")).upper() else "fp8"
+    elif method == "fp8" and entry.get("weight_block_size"):
+        key = "fp8-block"
+    elif method == "bitsandbytes" and entry.get("load_in_8bit"):
+        key = "bitsandbytes-8bit"
+    if key is None:
         raise ValueError(f"quantization_config.quant_method is {method!r}, which Berth cannot size")
-    return replace(known, parts=parts)
+    return _FORMATS[key] if key == "mxfp4" else replace(_FORMATS[key], parts=parts)
 
 
 def _compressed(entry: Mapping[str, Any], parts: QuantizedParts) -> Quantization:

@@ -20,24 +20,31 @@ def recurrent_of(
     count = sum(kind in {"recurrent", "both"} for kind in kinds)
     if not count:
         return (), ()
-    hidden = int(text.get("hidden_size", 0))
-    if "linear_num_value_heads" in text:
-        return (_delta_net(text, hidden, count),), ()
-    if "linear_attn_config" in text:
-        return (_kimi_delta(text["linear_attn_config"], hidden, count),), ()
-    if "conv_L_cache" in text:
-        kernel = int(text["conv_L_cache"])
-        return (
-            Recurrent(count=count, kind="conv", conv_dim=hidden, kernel=kernel, state=0, state_bytes=2,
-                      parameters=4 * hidden * hidden + hidden * kernel),
-        ), ()  # fmt: skip
+    found = _layers(text, int(text.get("hidden_size", 0)), count)
+    if found is None:
+        return (), (f"the recurrent layers of {family or 'this model'} are not known to Berth",)
+    return (found,), ()
+
+
+def _layers(text: Mapping[str, Any], hidden: int, count: int) -> Recurrent | None:
     heads = text.get("mamba_num_heads") or text.get("mamba_n_heads")
-    if heads:
-        return (_mamba2(text, hidden, count, int(heads)),), ()
     state = text.get("mamba_d_state") or text.get("state_size")
-    if state:
-        return (_mamba1(text, hidden, count, int(state)),), ()
-    return (), (f"the recurrent layers of {family or 'this model'} are not known to Berth",)
+    if "linear_num_value_heads" in text:
+        return _delta_net(text, hidden, count)
+    if "linear_attn_config" in text:
+        return _kimi_delta(text["linear_attn_config"], hidden, count)
+    if "conv_L_cache" in text:
+        return _short_convolution(hidden, count, int(text["conv_L_cache"]))
+    if heads:
+        return _mamba2(text, hidden, count, int(heads))
+    return _mamba1(text, hidden, count, int(state)) if state else None
+
+
+def _short_convolution(hidden: int, count: int, kernel: int) -> Recurrent:
+    weights = 4 * hidden * hidden + hidden * kernel
+    return Recurrent(
+        count=count, kind="conv", conv_dim=hidden, kernel=kernel, state=0, state_bytes=2, parameters=weights
+    )
 
 
 def _delta_net(text: Mapping[str, Any], hidden: int, count: int) -> Recurrent:

@@ -82,7 +82,8 @@ class Experts:
 class Vision:
     """A vision tower. `parameters` includes its projector; a `patch` is an input token, `merge` of them one embedding.
 
-    `patches` is the largest number of patches one image may have.
+    `patches` is the largest number of patches one image may have, `frames` how many such images a video may hold.
+    `matrices` is 3 for gated feed-forward parts, 2 for plain ones.
     """
 
     parameters: int
@@ -92,6 +93,8 @@ class Vision:
     heads: int
     patches: int
     merge: int
+    matrices: int = 2
+    frames: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +114,8 @@ class QuantizedParts:
 class Quantization:
     """How the weights are stored. `bits` counts one weight, `group` weights share a scale of `scale_bits` bits.
 
-    `zero_bits` are the bits of the zero point of a group. A group of 0 means one scale per output channel.
+    `zero_bits` are the bits of the zero point of a group. A group of 0 means one scale per output channel. With
+    `fp8_cache` the checkpoint asks for an 8-bit KV cache.
     """
 
     method: str
@@ -120,6 +124,7 @@ class Quantization:
     scale_bits: int = 16
     zero_bits: float = 0
     activations: Literal["16-bit", "fp8", "int8", "fp4"] = "16-bit"
+    fp8_cache: bool = False
     parts: QuantizedParts = field(default_factory=QuantizedParts)
 
     @property

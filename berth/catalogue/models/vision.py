@@ -17,6 +17,10 @@ _DYNAMIC = {  # patches of the largest image the model's own preprocessor lets t
 }  # fmt: skip
 
 
+_VIDEO = 7
+"""Fourteen frames in pairs, each of the largest image (vLLM's models/qwen2_vl.py, _MAX_FRAMES_PER_VIDEO)."""
+
+
 def vision_of(config: Mapping[str, Any], text: Mapping[str, Any]) -> Vision | None:
     """The vision tower, None for models that read text only."""
     vision = config.get("vision_config") or config.get("vision_tower_config")
@@ -42,13 +46,17 @@ def vision_of(config: Mapping[str, Any], text: Mapping[str, Any]) -> Vision | No
     stem += int(vision.get("num_position_embeddings", 0)) * hidden
     patches = _DYNAMIC.get(family) or _DYNAMIC.get(outer) or _fixed(vision, patch)
     return Vision(
-        parameters=layers * block + stem + _projector(vision, family, outer, hidden, target, merge),
+        parameters=layers * block
+        + stem
+        + _projector(vision, (family, outer), hidden=hidden, target=target, merge=merge),
         layers=layers,
         hidden=hidden,
         intermediate=wide,
         heads=int(vision.get("num_heads") or vision.get("num_attention_heads") or 16),
         patches=patches,
         merge=merge,
+        matrices=matrices,
+        frames=_VIDEO if family in {"qwen2_vl", "qwen2_5_vl"} else 1,
     )
 
 
@@ -75,15 +83,16 @@ def _fixed(vision: Mapping[str, Any], patch: int) -> int:
     return max(1, (side // patch) ** 2)
 
 
-def _projector(vision: Mapping[str, Any], family: str, outer: str, hidden: int, target: int, merge: int) -> int:
+def _projector(vision: Mapping[str, Any], families: tuple[str, str], *, hidden: int, target: int, merge: int) -> int:
     """The layers between tower and language model."""
+    family, outer = families
     merged = hidden * merge
     if family.startswith("qwen3") or outer.startswith("qwen3"):
         mergers = 1 + len(vision.get("deepstack_visual_indexes", ()))
         return mergers * (merged * merged + merged * target)
     if family in {"qwen2_vl", "qwen2_5_vl", "dots_vit"} or outer in {"qwen2_vl", "qwen2_5_vl"}:
         return merged * merged + merged * target
-    if outer in {"mistral3"}:
+    if outer == "mistral3":
         return merged * hidden + hidden * target + target * target
     if outer.startswith("gemma"):
         return hidden * target

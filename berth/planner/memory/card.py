@@ -9,7 +9,7 @@ from berth.catalogue.gpus import Gpu
 from berth.catalogue.models import ModelShape
 from berth.catalogue.units import Bytes
 from berth.planner.memory.predict import predict
-from berth.planner.memory.serving import Serving
+from berth.planner.memory.serving import NOTHING, Serving
 from berth.planner.verdict import CardVerdict, ReplicaMemory, Verdict
 
 __all__ = ["Resident", "place"]
@@ -30,7 +30,7 @@ def place(
     *,
     host: str = "",
     index: int = 0,
-    foreign: Bytes = Bytes(0),  # noqa: B008  # frozen
+    foreign: Bytes = NOTHING,
 ) -> tuple[CardVerdict, tuple[ReplicaMemory, ...]]:
     """What each replica finds when it starts after the ones before it, and the card as a whole.
 

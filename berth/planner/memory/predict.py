@@ -11,7 +11,7 @@ from berth.catalogue.models import ModelShape
 from berth.catalogue.models.quantization import named
 from berth.catalogue.units import Bytes
 from berth.planner.memory.cache import bytes_per_request, pool_of
-from berth.planner.memory.serving import Serving
+from berth.planner.memory.serving import NOTHING, Serving
 from berth.planner.memory.startup import StartupCheck, startup_check
 from berth.planner.memory.terms import Footprint, footprint, share_of
 from berth.planner.verdict import ReplicaMemory, Term, Verdict
@@ -49,9 +49,9 @@ def predict(
     shape: ModelShape,
     serving: Serving,
     gpu: Gpu,
-    others: Bytes = Bytes(0),
+    others: Bytes = NOTHING,
     *,
-    others_least: Bytes | None = None,  # noqa: B008  # frozen
+    others_least: Bytes | None = None,
 ) -> ReplicaMemory:
     """The memory of one rank of a replica and the verdict on it.
 
@@ -87,17 +87,12 @@ def predict(
 
 
 def smallest_share(shape: ModelShape, serving: Serving, gpu: Gpu) -> float | None:
-    """The least share, in steps of 0.005, that serves the declared context and concurrency; None when none up to 1 does."""
+    """The least share, in steps of 0.005, that serves the declared context and concurrency; None when none does."""
     estimate = _estimate(shape, serving, gpu, Bytes(0), Bytes(0))
     return _smallest(estimate, Bytes(serving.at_once * estimate.request), gpu)
 
 
-def largest_context(
-    shape: ModelShape,
-    serving: Serving,
-    gpu: Gpu,
-    others: Bytes = Bytes(0),  # noqa: B008  # frozen
-) -> int | None:
+def largest_context(shape: ModelShape, serving: Serving, gpu: Gpu, others: Bytes = NOTHING) -> int | None:
     """The longest context, in steps of 256 tokens, with which the serving fits; None when not even 256 do.
 
     Every context that this returns gives the verdict `fits` when it is planned again.
@@ -170,8 +165,8 @@ def _cache_verdicts(serving: Serving, estimate: _Estimate) -> Iterator[tuple[Ver
     available, one = estimate.available, Bytes(estimate.request)
     margin = available - one
     text = (
-        f"one request of {serving.context} tokens needs {one.gib:.2f} GiB of KV cache, {available.gib:.2f} GiB are left of "
-        f"a budget of {estimate.budget.gib:.2f} GiB (give or take {doubt.gib:.2f})"
+        f"one request of {serving.context} tokens needs {one.gib:.2f} GiB of KV cache, {available.gib:.2f} GiB are "
+        f"left of a budget of {estimate.budget.gib:.2f} GiB (give or take {doubt.gib:.2f})"
     )
     if margin < -doubt:
         yield Verdict.DOES_NOT_FIT, text, margin

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from packaging.version import Version
+
 from berth.catalogue.gpus import Gpu
 from berth.catalogue.models import ModelShape
 from berth.catalogue.units import Bytes
 from berth.planner.memory.serving import Batch, Generation, Serving
 from berth.planner.memory.weights import parameters
 
-__all__ = ["adapters", "context", "graph_sizes", "graphs", "outside_torch"]
+__all__ = ["adapters", "communication", "context", "graph_sizes", "graphs", "nccl_first", "outside_torch"]
 
 _ALONE = 0.08
 """GiB outside torch on one card: kernels, cuBLAS handles (0.02-0.13 in start-up logs)."""
 
-_PCIE, _NVLINK = 0.20, 0.55
+_PCIE, _NVLINK = 0.12, 0.47
 """GiB of NCCL and all-reduce buffers for 2 to 4 ranks, without and with NVLink (0.1-0.2 and 0.5-0.65 in logs)."""
+
+_OLD_NCCL = 1.4
+"""GiB of the same with the NCCL of 2024 on NVSwitch systems (1.5 in logs of V0)."""
+
+_FIRST = 0.93
+"""GiB that NCCL holds before the snapshot since it comes first ("77.64/79.18 GiB" free at TP 2, 78.57 at TP 1); what
+Hopper's all-reduce kernels add later is _NVLINK again."""
+
+_NCCL_FIRST = Version("0.11.1")
+_GRAPHS_PROFILED = Version("0.18.0")
+
+_GRAPH_RESIDUE = 0.25
+"""GiB that trial captures of CUDA graphs leave outside torch from 0.18 to 0.23, where they run inside the profile."""
 
 _EIGHT = 1.6
 """GiB at 8 ranks and more on NVSwitch systems (up to 2 in logs)."""
@@ -32,17 +47,37 @@ def context(gpu: Gpu) -> Bytes:
 
 
 def outside_torch(serving: Serving, gpu: Gpu, generation: Generation) -> Bytes:
-    """What the profile run sees grow outside torch: kernels, cuBLAS, NCCL and all-reduce buffers."""
-    ranks = serving.tensor_parallel * serving.pipeline_parallel
-    if ranks == 1:
-        gib = _ALONE
-    elif ranks >= 8 and gpu.nvswitch:
-        gib = _EIGHT
-    else:
-        gib = _NVLINK if gpu.nvswitch else _PCIE
+    """What the profile run sees grow outside torch: kernels, cuBLAS, and NCCL where it starts after the snapshot."""
+    gib = _ALONE
     if generation >= Generation.V1_CONSUMED:
         gib += _RUNNER_BUFFERS
+    elif serving.version >= _GRAPHS_PROFILED and not serving.enforce_eager:
+        gib += _GRAPH_RESIDUE
+    ranks = serving.tensor_parallel * serving.pipeline_parallel
+    if serving.version < _NCCL_FIRST:
+        return Bytes.from_gib(gib) + communication(serving, gpu, generation)
+    if ranks > 1 and gpu.nvswitch and gpu.compute_capability >= (9, 0) and generation < Generation.V1_CONSUMED:
+        gib += _NVLINK
     return Bytes.from_gib(gib)
+
+
+def communication(serving: Serving, gpu: Gpu, generation: Generation) -> Bytes:
+    """NCCL and all-reduce buffers of a rank; from 0.11.1 on they exist before the snapshot (#25359)."""
+    ranks = serving.tensor_parallel * serving.pipeline_parallel
+    if ranks == 1:
+        return Bytes(0)
+    if not gpu.nvswitch:
+        return Bytes.from_gib(_PCIE)
+    if generation <= Generation.V0:
+        return Bytes.from_gib(_OLD_NCCL)
+    if nccl_first(serving):
+        return Bytes.from_gib(_FIRST)
+    return Bytes.from_gib(_EIGHT if ranks >= 8 else _NVLINK)
+
+
+def nccl_first(serving: Serving) -> bool:
+    """Whether communication is set up before the engine looks at the card's memory."""
+    return serving.engine != "vllm" or serving.version >= _NCCL_FIRST
 
 
 def graph_sizes(serving: Serving, batch: Batch, gpu: Gpu) -> int:

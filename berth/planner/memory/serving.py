@@ -98,6 +98,8 @@ _CONSUMED = Version("0.24.0")
 _A100_SMALL = Version("0.9.0")
 _SEQS_BY_CARD = Version("0.8.4")
 _HUGE_CARDS = Version("0.17.0")
+_ALL_CARDS = Version("0.29.0")
+"""Start-up logs of late 2026 show 8192 tokens on smaller cards, too."""
 _V0_CHUNKS_ABOVE = 32768
 
 BIG_CARD = Bytes.from_gib(70)
@@ -114,7 +116,7 @@ def generation_of(version: Version, gpu: Gpu) -> Generation:
 
 
 def default_share(version: Version) -> float:
-    """vLLM's default gpu_memory_utilization: 0.90, from 0.20.0 on 0.92 (vllm/config/cache.py)."""
+    """The default of gpu_memory_utilization in vLLM: 0.90, from 0.20.0 on 0.92 (vllm/config/cache.py)."""
     return 0.92 if version >= _GRAPHS else 0.9
 
 
@@ -143,6 +145,8 @@ def batch_of(shape: ModelShape, serving: Serving, gpu: Gpu) -> Batch:
         return Batch(tokens=tokens or default_tokens, sequences=sequences or 256)
     big = gpu.cuda_total >= BIG_CARD and (serving.version < _A100_SMALL or not gpu.a100)
     default_tokens, default_sequences = (8192, 1024) if big else (2048, 256)
+    if serving.version >= _ALL_CARDS:
+        default_tokens = 8192
     if gpu.cuda_total >= HUGE_CARD and serving.version >= _HUGE_CARDS:
         default_tokens = 16384
     if serving.version < _SEQS_BY_CARD:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from berth.catalogue.gpus import Gpu
 from berth.catalogue.units import Bytes
-from berth.planner.memory.serving import Generation, Serving, generation_of
+from berth.planner.memory.serving import NOTHING, Generation, Serving, generation_of
 from berth.planner.memory.terms import Footprint
 from berth.planner.verdict import Verdict
 
@@ -34,14 +34,15 @@ def startup_check(
     budget: Bytes,
     parts: Footprint,
     *,
-    others: Bytes = Bytes(0),  # noqa: B008  # frozen
-    others_least: Bytes = Bytes(0),  # noqa: B008  # frozen
+    others: Bytes = NOTHING,
+    others_least: Bytes = NOTHING,
 ) -> StartupCheck:
     """Compares free memory at the start with what the engine asks for.
 
-    vLLM from 0.9.1 on refuses to start when free memory is below total x gpu_memory_utilization ("Free memory on device
-    ... is less than desired GPU memory utilization", request_memory of v1/worker/utils.py); its own CUDA context is taken
-    by then. Earlier versions and other engines have no such check: there the process must fit beside the others.
+    vLLM from 0.9.1 on refuses to start when free memory is below total x gpu_memory_utilization ("Free memory on
+    device ... is less than desired GPU memory utilization", request_memory of v1/worker/utils.py); its own CUDA context
+    is taken by then. Earlier versions and other engines have no such check: there the process must fit beside the
+    others. What neighbours hold lies between `others_least` and `others`, since activations come and go.
     """
     held = others + gpu.context
     free, most_free = gpu.cuda_total - held, gpu.cuda_total - (others_least + gpu.context)
@@ -54,15 +55,16 @@ def startup_check(
             else max(Bytes(round(gpu.cuda_total * (serving.share or 0))), budget)
         )
         reason = (
-            f"at its start {free.gib:.2f} GiB of {gpu.cuda_total.gib:.2f} are free (others hold {others.gib:.2f}, its own "
-            f"CUDA context {gpu.context.gib:.2f}), and vLLM refuses to start below {share:.3g} x total = {wanted.gib:.2f}"
+            f"at its start {free.gib:.2f} to {most_free.gib:.2f} GiB of {gpu.cuda_total.gib:.2f} are free (others hold "
+            f"{others.gib:.2f}, its own CUDA context {gpu.context.gib:.2f}), and vLLM refuses to start below "
+            f"{wanted.gib / gpu.cuda_total.gib:.3g} x total = {wanted.gib:.2f} GiB"
         )
     else:
         wanted = budget if not parts.others_in_budget else Bytes(0)
         reason = f"at its start {free.gib:.2f} GiB are free, {wanted.gib:.2f} are wanted"
     margin, best = free - wanted, most_free - wanted
     room = margin - on_top
-    text = f"{reason}: margin {margin.gib:+.2f} GiB"
+    text = f"{reason}: margin {margin.gib:+.2f} to {best.gib:+.2f} GiB"
     if best < -_NOISE:
         verdict = Verdict.DOES_NOT_FIT
     elif margin < _NOISE:

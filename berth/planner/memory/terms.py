@@ -8,7 +8,7 @@ from berth.catalogue.gpus import Gpu
 from berth.catalogue.models import ModelShape
 from berth.catalogue.units import Bytes
 from berth.planner.memory.activations import activations
-from berth.planner.memory.process import adapters, context, graphs, outside_torch
+from berth.planner.memory.process import adapters, communication, context, graphs, nccl_first, outside_torch
 from berth.planner.memory.serving import Batch, Generation, Serving, batch_of, default_share, generation_of
 from berth.planner.memory.weights import weights
 
@@ -23,7 +23,8 @@ _SGLANG_SHARE_MEMORY = (  # up to GiB of the card: chunk of prefill, largest cap
 class Footprint:
     """What one rank holds apart from its KV cache.
 
-    `budgeted` of `graphs` and `context` is what the engine takes off its own budget; the rest lies on top of it.
+    What the engine takes off its own budget is marked so; the rest lies on top of it. `fragments_counted` says that
+    free memory is read while torch still caches what the profile run left, which can be as much again.
     """
 
     batch: Batch
@@ -37,6 +38,7 @@ class Footprint:
     context_in_budget: bool
     activations_in_budget: bool = True
     others_in_budget: bool = False
+    fragments_counted: bool = False
 
     @property
     def counted(self) -> Bytes:
@@ -65,9 +67,12 @@ class Footprint:
     @property
     def uncertainty(self) -> Bytes:
         """How far the estimate of what is not cache may be off."""
-        return Bytes(
-            round(0.01 * self.weights + 0.2 * self.activations + 0.5 * self.outside_torch + 0.3 * self.graphs)
-        ) + Bytes.from_gib(0.1)
+        doubt = 0.01 * self.weights + 0.2 * self.activations + 0.5 * self.outside_torch
+        if self.graphs_in_budget:
+            doubt += 0.5 * self.graphs
+        if self.fragments_counted:
+            doubt += self.activations
+        return Bytes(round(doubt)) + Bytes.from_gib(0.1 + (0.4 if self.fragments_counted else 0))
 
 
 def footprint(shape: ModelShape, serving: Serving, gpu: Gpu) -> Footprint:
@@ -82,10 +87,11 @@ def footprint(shape: ModelShape, serving: Serving, gpu: Gpu) -> Footprint:
         activations=activations(shape, serving, batch, gpu),
         outside_torch=outside_torch(serving, gpu, generation),
         graphs=graphs(shape, serving, batch, gpu),
-        context=context(gpu),
+        context=context(gpu) + (communication(serving, gpu, generation) if nccl_first(serving) else Bytes(0)),
         graphs_in_budget=vllm and generation >= Generation.V1_GRAPHS,
-        context_in_budget=serving.engine == "tgi" or generation in {Generation.V1_DEVICE},
+        context_in_budget=serving.engine == "tgi" or generation is Generation.V1_DEVICE,
         activations_in_budget=serving.engine != "sglang",
+        fragments_counted=generation is Generation.V0_DEVICE,
         others_in_budget=serving.engine == "tgi" or generation is Generation.V1_DEVICE,
     )
 

@@ -102,7 +102,7 @@ def _latent(shape: ModelShape) -> tuple[int, int]:
     return part.count * divided, part.count * whole
 
 
-def element_size(shape: ModelShape, serving: Serving) -> int:
+def element_size(serving: Serving) -> int:
     """Bytes of one unquantized weight: `auto` loads float32 checkpoints as float16, others in their own type."""
     if serving.dtype == "auto":
         return 2
@@ -122,12 +122,12 @@ def weights(shape: ModelShape, serving: Serving, gpu: Gpu) -> Bytes:
     Exact where the checkpoint's headers are known (`ModelShape.stored`) and nothing is quantized while loading.
     """
     quantization = quantization_of(shape, serving)
-    size = element_size(shape, serving)
+    size = element_size(serving)
     tensor, pipeline = serving.tensor_parallel, serving.pipeline_parallel
     if shape.stored is not None and quantization is shape.quantization and pipeline == 1:
         loaded = _stored(shape, tensor)
     else:
-        loaded = _computed(shape, quantization, size, tensor, pipeline, gpu.compute_capability)
+        loaded = _computed(shape, quantization, _Split(size, tensor, pipeline, gpu.compute_capability))
     return Bytes(max(0, loaded + _tables(shape, serving) - serving.cpu_offload))
 
 
@@ -140,15 +140,19 @@ def _stored(shape: ModelShape, tensor: int) -> int:
     return round(divided / tensor + stored.keys_values / kv_ranks + stored.replicated)
 
 
+@dataclass(frozen=True)
+class _Split:
+    """How weights are divided and stored: what `_computed` depends on beside the shape."""
+
+    size: int
+    tensor: int
+    pipeline: int
+    capability: tuple[int, int]
+
+
 @lru_cache(maxsize=4096)
-def _computed(
-    shape: ModelShape,
-    quantization: Quantization | None,
-    size: int,
-    tensor: int,
-    pipeline: int,
-    capability: tuple[int, int],
-) -> int:
+def _computed(shape: ModelShape, quantization: Quantization | None, split: _Split) -> int:
+    size, tensor, pipeline, capability = split.size, split.tensor, split.pipeline, split.capability
     count = parameters(shape)
     quantized = size if quantization is None else quantization.bytes_per_weight
     covered = quantization.parts if quantization else None
