@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from berth.provider.operation import Operation
+from berth.provider.operations.directory import Directory
 from berth.provider.operations.file import File
 from berth.provider.operations.gateway_configuration import GatewayConfiguration
 from berth.provider.operations.hub_model import HubModel
@@ -18,6 +19,7 @@ from berth.provider.operations.supervisor import Supervisor
 from berth.provider.operations.workspace import Workspace
 
 _ALL: tuple[Operation[Any], ...] = (
+    Directory(),
     File(),
     GatewayConfiguration(),
     HubModel(),

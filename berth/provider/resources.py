@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pulumi
 
 from berth.provider.operation import Want
+from berth.provider.operations.directory import DirectoryWant
 from berth.provider.operations.file import FileWant
 from berth.provider.operations.gateway_configuration import GatewayConfigurationWant
 from berth.provider.operations.key import KeyWant
@@ -44,7 +45,18 @@ class File(_Resource):
     def __init__(
         self, name: str, want: FileWant, opts: pulumi.ResourceOptions | None = None, late: Late | None = None
     ) -> None:
-        super().__init__(name, want, opts, late)
+        content = (late or {}).get("content", want.content)
+        known = {"content": pulumi.Output.secret(content)} if want.sensitive else {}
+        super().__init__(name, want, opts, {**(late or {}), **known})
+
+
+class Directory(_Resource):
+    """A folder; see `DirectoryWant`."""
+
+    kind = "berth:host:Directory"
+
+    def __init__(self, name: str, want: DirectoryWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
 
 
 class Workspace(_Resource):

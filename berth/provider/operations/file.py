@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from berth.provider.command import Command, put, shell
+from berth.provider.errors import BadInput
 from berth.provider.host import Host
 from berth.provider.operation import Operation, Want
 
@@ -16,23 +20,32 @@ stat -c '%a %U:%G' -- "$1"
 base64 < "$1"
 """
 
-_REMOVE = """
-rm -rf -- "$1"
-rmdir -- "$(dirname -- "$1")" 2> /dev/null || :
-"""
+_MISSING, _SOMETHING_ELSE = 4, 5
+_NOT_A_FILE = "not a file"
+_OPEN_TO_OTHERS = 0o077
 
 
 class FileWant(Want):
-    """A file. `owner` is `user:group`, empty for whoever Berth is on that host. A secret content is a secret input."""
+    """A file. `owner` is `user:group`, empty for whoever Berth is on that host.
+
+    The content of a `sensitive` file is a secret of Pulumi's, and its mode gives nothing to others.
+    """
 
     path: str
     content: str
-    mode: str = "0644"
+    mode: str = Field(default="0644", pattern=r"^[0-7]{4}$")
     owner: str = ""
+    sensitive: bool = False
+
+    @model_validator(mode="after")
+    def _closed(self) -> Self:
+        if self.sensitive and int(self.mode, 8) & _OPEN_TO_OTHERS:
+            raise ValueError(f"mode {self.mode} lets others at a sensitive file; it must be 0600 or 0400")
+        return self
 
 
 class File(Operation[FileWant]):
-    """Declares a file; a folder or a link in its place is replaced."""
+    """Declares a file. A link in its place is replaced, a folder never: it may hold what nobody can bring back."""
 
     kind = "berth:host:File"
     wants = FileWant
@@ -44,11 +57,13 @@ class File(Operation[FileWant]):
 
     async def observe(self, host: Host, want: FileWant) -> FileWant | None:
         """Reads content, mode and owner in one go."""
-        result = await host.run(shell(_LOOK, want.path, says=f"looking at {want.path}", ok=frozenset({0, 4, 5})))
-        if result.status == 4:
+        result = await host.run(
+            shell(_LOOK, want.path, says=f"looking at {want.path}", ok=frozenset({0, _MISSING, _SOMETHING_ELSE}))
+        )
+        if result.status == _MISSING:
             return None
-        if result.status == 5:
-            return want.model_copy(update={"content": "", "mode": "not a file"})
+        if result.status == _SOMETHING_ELSE:
+            return want.model_copy(update={"content": "", "mode": _NOT_A_FILE})
         first, _, encoded = result.stdout.partition("\n")
         mode, owner = first.split(" ")
         return want.model_copy(
@@ -60,12 +75,13 @@ class File(Operation[FileWant]):
         )
 
     def steps(self, want: FileWant | None, have: FileWant | None) -> Sequence[Command]:
-        """One rename puts everything in place; removing takes the folder too when that was its last file."""
+        """One rename puts everything in place."""
         if want is None:
-            return [shell(_REMOVE, have.path, says=f"removing {have.path}")] if have else []
-        if have is not None and have.mode == "not a file":
-            return [
-                shell(_REMOVE, want.path, says=f"removing what is in the way of {want.path}"),
-                *self.steps(want, None),
-            ]
+            return [shell('rm -f -- "$1"', have.path, says=f"removing {have.path}")] if have else []
         return [put(want.path, want.content, mode=want.mode, owner=want.owner)]
+
+    async def preflight(self, host: Host, want: FileWant) -> None:
+        """A folder in its place is for a person to remove."""
+        have = await self.observe(host, want)
+        if have is not None and have.mode == _NOT_A_FILE:
+            raise BadInput(f"{want.path} on {host.name} is a folder, must be a file; move it away")
