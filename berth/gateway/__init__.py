@@ -1,6 +1,15 @@
 """The gateway: from a `GatewayPlan` to the files of an Envoy that speaks OpenAI's API. Pure functions, no I/O."""
 
-from berth.gateway.admin import CLUSTERS, CONFIG_DUMP, STATS, Published, healthy, published, rejections
+from berth.gateway.admin import (
+    CLUSTERS_PATH,
+    CONFIG_DUMP_PATH,
+    STATS_PATH,
+    Published,
+    healthy,
+    published,
+    rejections,
+    running,
+)
 from berth.gateway.bootstrap import bootstrap
 from berth.gateway.clusters import between, clusters
 from berth.gateway.endpoints import EndpointState, endpoints, read_endpoints, state
@@ -12,10 +21,10 @@ from berth.gateway.process import ENVOY_REQUIREMENT, command, envoy_path, valida
 from berth.gateway.routes import routes
 
 __all__ = [
-    "CLUSTERS",
-    "CONFIG_DUMP",
+    "CLUSTERS_PATH",
+    "CONFIG_DUMP_PATH",
     "ENVOY_REQUIREMENT",
-    "STATS",
+    "STATS_PATH",
     "EndpointState",
     "Published",
     "between",
@@ -33,6 +42,7 @@ __all__ = [
     "read_endpoints",
     "rejections",
     "routes",
+    "running",
     "state",
     "validate_command",
     "with_keys",

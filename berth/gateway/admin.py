@@ -11,9 +11,9 @@ from berth.gateway.endpoints import DEAD_PORT
 from berth.gateway.names import ROUTES_NAME, STAT_PREFIX
 from berth.gateway.xds import Json
 
-CONFIG_DUMP: Final = "/config_dump"
-STATS: Final = "/stats?format=json"
-CLUSTERS: Final = "/clusters?format=json"
+CONFIG_DUMP_PATH: Final = "/config_dump"
+STATS_PATH: Final = "/stats?format=json"
+CLUSTERS_PATH: Final = "/clusters?format=json"
 
 _LISTENERS_STAT = "listener_manager.lds"
 _CLUSTERS_STAT = "cluster_manager.cds"
@@ -47,8 +47,8 @@ def published(
     """Compare what Envoy uses with the `version_info` of the files that were written.
 
     Args:
-        config_dump: the answer of `CONFIG_DUMP`.
-        stats: the answer of `STATS`.
+        config_dump: the answer of `CONFIG_DUMP_PATH`.
+        stats: the answer of `STATS_PATH`.
         listeners: the wanted version of the listeners file, None when it was not written. A port that somebody else
             has shows here: Envoy refuses the file and goes on without its door.
         clusters: the same for the clusters file.
@@ -82,7 +82,7 @@ def rejections(stats: Json) -> dict[str, int]:
 
 
 def healthy(clusters: Json, cluster: str) -> tuple[tuple[str, int], ...]:
-    """The engines of a cluster that get requests now, by address and port, from the answer of `CLUSTERS`.
+    """The engines of a cluster that get requests now, by address and port, from the answer of `CLUSTERS_PATH`.
 
     An engine that was never asked for its health yet counts as unhealthy; the dead port of a hold is left out.
     """
@@ -93,6 +93,15 @@ def healthy(clusters: Json, cluster: str) -> tuple[tuple[str, int], ...]:
         for host in status.get("host_statuses", [])
         if (where := host["address"]["socket_address"])["port_value"] != DEAD_PORT and _is_healthy(host)
     )
+
+
+def running(stats: Json, cluster: str) -> int:
+    """How many requests the engines of a cluster work on, also those whose endpoint was taken out meanwhile.
+
+    Requests on hold do not count, so zero says after HELD that the old engine may stop.
+    """
+    name = f"cluster.{stat_name(cluster)}.upstream_rq_active"
+    return next((int(stat["value"]) for stat in stats["stats"] if stat.get("name") == name), 0)
 
 
 def _is_healthy(host: Json) -> bool:

@@ -10,8 +10,11 @@ HEALTH_PATH = "/health"
 """What vLLM, SGLang and TGI all answer with 200 when they are able to serve."""
 
 _QUEUE_FACTOR = 4
-_QUEUE_LEAST = 64
-_KEEP_ALIVE_S = 4  # uvicorn closes an idle connection after 5 s; who closes first decides who loses a request
+_QUEUE_LEAST = 256
+# uvicorn closes a connection that was idle for 5 s, and a request that is on its way then is lost: take no connection
+# that is older. An idle timeout of 4 s would do too, but Envoy also ends health checks by it, so that a busy engine
+# whose /health takes longer would be taken for dead.
+_OLDEST_CONNECTION_S = 4
 
 
 def clusters(plan: GatewayPlan, folder: str) -> Json:
@@ -39,8 +42,8 @@ def stat_name(cluster: str) -> str:
 def most_requests(max_concurrency: int) -> int:
     """How many requests a revision takes at once before the gateway answers 429.
 
-    Those that the engines work on, and a queue of thrice as many that waits inside them: deep enough for a burst,
-    short enough that the last of it is not answered after its client has gone.
+    Those that the engines work on, and a queue of thrice as many that waits inside them. Even a small engine may have
+    as many as a few requests a second amount to while it is replaced, since all that were on hold arrive at once.
     """
     return max(_QUEUE_LEAST, _QUEUE_FACTOR * max_concurrency)
 
@@ -64,7 +67,7 @@ def _cluster(model: ModelRoute, share: RevisionShare, folder: str) -> Json:
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
                 "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
                 explicit_http_config={"http_protocol_options": {}},
-                common_http_protocol_options={"idle_timeout": f"{_KEEP_ALIVE_S}s"},
+                common_http_protocol_options={"max_connection_duration": f"{_OLDEST_CONNECTION_S}s"},
             ),
         },
     )

@@ -92,6 +92,7 @@ def _door_manager(folder: str) -> Json:
         normalize_path=True,
         merge_slashes=True,
         always_set_request_id_in_response=True,
+        server_name="berth",
         common_http_protocol_options={"idle_timeout": "3600s", "headers_with_underscores_action": "DROP_HEADER"},
         http2_protocol_options={
             "max_concurrent_streams": 100,

@@ -26,6 +26,7 @@ from berth.planner.plan import GatewayPlan, KeyPlan, ModelRoute, RevisionShare
 
 KEYS = {"alice": "sk-alice-0123456789abcdef0123456789abcdef", "bob": "sk-bob-0123456789abcdef0123456789abcdef"}
 
+ANY_NUMBER = httpx.Limits(max_connections=None)
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Everything here is plain HTTP; without this every client would load the certificates of the machine first."""
 
@@ -94,7 +95,7 @@ class Engine:
         self.port = free_ports(1)[0]
         self.requests: list[Request] = []
         self.chunks, self.gap_s = 5, 0.05
-        self.healthy, self.frozen = True, False
+        self.healthy, self.frozen, self.health_s = True, False, 0.0
         self.answer_status = 200
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
@@ -150,6 +151,7 @@ class Engine:
 
     async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if request.path == "/health":
+            await asyncio.sleep(self.health_s)
             if self.frozen:
                 await reader.read()
             await self._send(writer, 200 if self.healthy else 503, {})
@@ -326,7 +328,7 @@ class Gateway:
     async def found(self, **want: Any) -> Any:
         """What Envoy says about the wanted versions; None while it does not answer."""
         with contextlib.suppress(httpx.TransportError):
-            dump, stats = await self.admin(berth_gateway.CONFIG_DUMP), await self.admin(berth_gateway.STATS)
+            dump, stats = await self.admin(berth_gateway.CONFIG_DUMP_PATH), await self.admin(berth_gateway.STATS_PATH)
             return berth_gateway.published(dump.json(), stats.json(), **want)
         return None
 
@@ -336,7 +338,7 @@ class Gateway:
         return bool((await self.found(endpoints={cluster: want})).active)
 
     async def healthy(self, cluster: str) -> set[tuple[str, int]]:
-        return set(berth_gateway.healthy((await self.admin(berth_gateway.CLUSTERS)).json(), cluster))
+        return set(berth_gateway.healthy((await self.admin(berth_gateway.CLUSTERS_PATH)).json(), cluster))
 
     async def metrics(self, path: str) -> httpx.Response:
         async with httpx.AsyncClient(verify=PLAIN) as client:
@@ -348,7 +350,7 @@ class Gateway:
 
     def client(self, key: str | None = "alice", timeout: float = 30.0) -> httpx.AsyncClient:
         headers = {"authorization": f"Bearer {self.keys[key]}"} if key else {}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout, verify=PLAIN)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout, verify=PLAIN, limits=ANY_NUMBER)
 
     async def get(self, path: str, key: str | None = "alice", **options: Any) -> httpx.Response:
         async with self.client(key) as client:

@@ -92,14 +92,14 @@ async def test_no_request_fails_while_models_come_and_go(one: Any, engines: Star
 
 
 async def test_a_refused_file_leaves_the_last_good_one_and_is_reported(one: Any, eventually: Make):
-    before = berth_gateway.rejections((await one.admin(berth_gateway.STATS)).json())
+    before = berth_gateway.rejections((await one.admin(berth_gateway.STATS_PATH)).json())
     bad = one.routes()
     bad["version_info"] = "bad"
     bad["resources"][0]["virtual_hosts"][0]["domains"] = []
     one.write("routes.json", bad)
 
     async def seen() -> Any:
-        dump, stats = await one.admin(berth_gateway.CONFIG_DUMP), await one.admin(berth_gateway.STATS)
+        dump, stats = await one.admin(berth_gateway.CONFIG_DUMP_PATH), await one.admin(berth_gateway.STATS_PATH)
         found = berth_gateway.published(dump.json(), stats.json(), routes="bad", before=before)
         return found if found.rejected else None
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from berth import gateway as berth_gateway
+
 Make = Callable[..., Any]
 Start = Callable[[str], Awaitable[Any]]
 
@@ -91,7 +93,9 @@ async def test_every_request_waits_while_an_engine_is_replaced(
     serving.serve("tiny@main", held=True)
     await eventually(lambda: version_used(serving), "Envoy holds")
     asked = [asyncio.create_task(timed(serving.chat("tiny", pad="x" * 100_000))) for _ in range(40)]
+    assert await running(serving) == 1, "the stream, and none of those that wait"
     assert (await stream).text.endswith("data: [DONE]\n\n")
+    await eventually(lambda: idle(serving), "the old engine has nothing to do", 2)
     await old.die()
     new = await engines("new")
     new.healthy = False  # as an engine that listens and still loads
@@ -129,14 +133,15 @@ async def test_a_hold_that_lasts_too_long_ends_in_503(gateway: Make, model_of: M
 async def test_more_requests_than_a_model_takes_are_429(serving: Any, eventually: Make):
     async with serving.client() as client:
         hanging = [
-            asyncio.create_task(client.post("/v1/completions", json={"model": "tiny", "hang": True})) for _ in range(70)
+            asyncio.create_task(client.post("/v1/completions", json={"model": "tiny", "hang": True}))
+            for _ in range(262)
         ]
 
         async def refused() -> list[Any]:
             done = [task.result() for task in hanging if task.done()]
-            return done if len(done) == 70 - 64 else []
+            return done if len(done) == 262 - 256 else []
 
-        answers = await eventually(refused, "six of seventy are refused")
+        answers = await eventually(refused, "six of them are refused")
         for answer in answers:
             assert answer.status_code == 429
             assert answer.json()["error"]["code"] == "model_overloaded"
@@ -144,6 +149,20 @@ async def test_more_requests_than_a_model_takes_are_429(serving: Any, eventually
         for task in hanging:
             task.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)
+
+
+async def test_more_requests_on_hold_than_a_model_takes_are_429(gateway: Make, engines: Start, model_of: Make):
+    one = gateway(model_of("tiny"))
+    one.serve("tiny@main", held=True)
+    await one.start()
+    async with one.client() as client:
+        asked = [asyncio.create_task(client.post("/v1/completions", json={"model": "tiny"})) for _ in range(262)]
+        refused, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        assert {task.result().status_code for task in refused} == {429}
+        one.serve("tiny@main", await engines("new"), held=True)
+        statuses = [answer.status_code for answer in await asyncio.gather(*asked)]
+    assert statuses.count(200) == 256
+    assert statuses.count(429) == 6
 
 
 async def test_an_engine_that_stays_silent_is_504(gateway: Make, old: Any, model_of: Make):
@@ -186,6 +205,51 @@ async def test_two_replicas_one_dead_no_request_fails(gateway: Make, engines: St
     await engines_[0].die()
     answers = [await one.chat("tiny") for _ in range(30)]
     assert {answer.status_code for answer in answers} == {200}
+
+
+@pytest.mark.soak
+async def test_three_hundred_requests_over_a_gap_of_twelve_seconds_all_succeed(
+    serving: Any, old: Any, engines: Start, eventually: Make, record_property: Make
+):
+    """Fifteen requests a second while the engine is away for twelve: as when a small model is loaded again."""
+    asked = []
+    started = time.monotonic()
+    for number in range(300):
+        asked.append(asyncio.create_task(timed(serving.chat("tiny"))))
+        if number == 30:
+            serving.serve("tiny@main", held=True)
+            await eventually(lambda: serving.endpoints_used("tiny@main"), "Envoy holds")
+            await eventually(lambda: idle(serving), "the old engine has nothing to do")
+            await old.die()
+        if number == 210:
+            new = await engines("new")
+            serving.serve("tiny@main", new, held=True)
+        await asyncio.sleep(max(0.0, started + number / 15 - time.monotonic()))
+    answers = await asyncio.gather(*asked)
+    record_property("last_answer_s", max(end for _, end in answers) - started)
+    assert {answer.status_code for answer, _ in answers} == {200}
+
+
+@pytest.mark.soak
+async def test_a_frozen_engine_leaves_in_half_a_minute_and_a_slow_one_stays(
+    serving: Any, old: Any, eventually: Make, record_property: Make
+):
+    old.health_s = 10.0
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(eventually(lambda: healthy_is(serving), "the slow engine leaves", 60), 35)
+    old.frozen = True
+    start = time.monotonic()
+    await eventually(lambda: healthy_is(serving), "the frozen engine leaves", 60)
+    record_property("left_after_s", time.monotonic() - start)
+    assert is_unavailable(await serving.chat("tiny"))
+
+
+async def running(gateway: Any) -> int:
+    return berth_gateway.running((await gateway.admin(berth_gateway.STATS_PATH)).json(), "tiny@main")
+
+
+async def idle(gateway: Any) -> bool:
+    return await running(gateway) == 0
 
 
 async def timed(asked: Awaitable[Any]) -> tuple[Any, float]:

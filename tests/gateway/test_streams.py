@@ -138,3 +138,16 @@ def post(one: Any, path: str, data: Any) -> requests.Response:
 async def pieces(content: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(content), MIB):
         yield content[start : start + MIB]
+
+
+async def test_no_connection_idles_until_the_engine_closes_it(one: Any, eventually: Make):
+    """Uvicorn closes after 5 s; a request that is sent at that moment would be lost."""
+    async with one.client() as client:
+        start = time.monotonic()
+        await client.post(PATHS[0], json={"model": "tiny"})
+
+    async def none_left() -> bool:
+        return (await one.admin("/stats?filter=tiny@main.upstream_cx_active")).text.split()[-1] == "0"
+
+    await eventually(none_left, "the connection is closed", 6)
+    assert time.monotonic() - start < 4.9
