@@ -51,7 +51,7 @@ def down(stack: str = DEV, project: Project | None = None) -> int:
             _say(f"stack {stack}: is not there; nothing to take down")
             return 0
         _tidy(pulumi)
-        code = pulumi.stream("destroy", "--yes")
+        code = pulumi.stream("destroy", "--yes", "--skip-preview")
         if code == 0:
             pulumi.call("stack", "rm", "--yes", "--preserve-config")
             _say(f"stack {stack}: is down")
