@@ -125,7 +125,7 @@ class Failure:
         found = re.search(self.pattern, line)
         if found is None:
             return None
-        facts = {name: value or "?" for name, value in found.groupdict().items()}
+        facts = {name: value or "" for name, value in found.groupdict().items()}
         return Failure(
             name=self.name,
             pattern=self.pattern,
@@ -225,6 +225,15 @@ def explain(failures: Sequence[Failure], lines: Iterable[str]) -> Failure | None
             shown = failure.match(line)
             if shown is not None:
                 return shown
+    return None
+
+
+def stage(stages: Sequence[tuple[str, str]], line: str) -> str | None:
+    """The status of the first pattern that a log line shows, its named groups filled in."""
+    for pattern, status in stages:
+        found = re.search(pattern, line)
+        if found is not None:
+            return status.format(**{name: value or "?" for name, value in found.groupdict().items()})
     return None
 
 

@@ -75,11 +75,7 @@ class Vllm:
 
     def progress(self, line: str) -> str | None:
         """The stage of a start that a log line announces."""
-        for pattern, status in _STAGES:
-            found = re.search(pattern, line)
-            if found is not None:
-                return status.format(**{name: value.strip() for name, value in found.groupdict().items() if value})
-        return None
+        return contract.stage(_STAGES, line)
 
     def startup_terminal(self, line: str) -> bool:
         """The lines after which the server process ends, though its children may linger."""

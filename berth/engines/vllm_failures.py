@@ -7,29 +7,13 @@ parts that stayed. The more telling stand first: a failed start prints several o
 from __future__ import annotations
 
 from berth.engines.contract import Failure
+from berth.engines.cuda_failures import CUDA_FAILURES
 from berth.engines.hub_failures import HUB_FAILURES
+from berth.engines.process_failures import PROCESS_FAILURES
 
 _GIB = r"[\d.]+"
 
-_COMMAND_LINE = (
-    Failure(
-        name="unknown-argument",
-        pattern=r"error: unrecognized arguments: (?P<flags>.+)",
-        cause="this version of vLLM does not know {flags}",
-        cure="take it out of `args`, or use an engine version that has it",
-    ),
-    Failure(
-        name="wrong-argument",
-        pattern=r"error: argument (?P<flag>\S+): (?P<reason>.+)",
-        cause="vLLM refuses the value of {flag}: {reason}",
-        cure="correct it in the stack file",
-    ),
-    Failure(
-        name="port-in-use",
-        pattern=r"(?i)(?:\[Errno 98\]|OSError).*address already in use",
-        cause="another process listens on the engine's port",
-        cure="stop that process (`ss -ltnp` names it) or give the model another port",
-    ),
+_INSTALLATION = (
     Failure(
         name="engine-missing",
         pattern=r"No module named '?vllm'?|vllm: (?:command )?not found|No package metadata was found for vllm",
@@ -48,9 +32,14 @@ _MODEL = (
     ),
     Failure(
         name="unknown-architecture",
-        pattern=r"Model architectures \[(?P<architectures>[^\]]*)\] (?:are not supported|failed to be inspected)"
-        r"|model type `(?P<type>[^`]*)` but Transformers does not recognize",
+        pattern=r"Model architectures \[(?P<architectures>[^\]]*)\] (?:are not supported|failed to be inspected)",
         cause="this version of vLLM does not know the model's architecture {architectures}",
+        cure="use a newer engine version; the catalogue names the first that has it",
+    ),
+    Failure(
+        name="unknown-architecture",
+        pattern=r"model type `(?P<type>[^`]*)` but Transformers does not recognize",
+        cause="this version of vLLM, or its Transformers library, does not know the model type {type}",
         cure="use a newer engine version; the catalogue names the first that has it",
     ),
     Failure(
@@ -86,50 +75,6 @@ _MODEL = (
     ),
 )
 
-_CARD = (
-    Failure(
-        name="no-kernels",
-        pattern=r"no kernel image is available for execution on the device"
-        r"|with CUDA capability (?P<capability>sm_\w+) is not compatible with the current PyTorch",
-        cause="the engine was built without kernels for this card",
-        cure="use an engine version that has them: an RTX 50 card (sm_120) needs vLLM 0.9.2 or newer",
-    ),
-    Failure(
-        name="driver-too-old",
-        pattern=r"NVIDIA driver on your system is too old(?: \(found version (?P<found>\d+)\))?"
-        r"|CUDA driver version is insufficient for CUDA runtime version|unsupported display driver / cuda driver"
-        r"|nvidia-container-cli: requirement error: unsatisfied condition: cuda",
-        cause="the NVIDIA driver is older than the CUDA version of the engine needs",
-        cure="install a newer driver branch (CUDA 13 needs 580), or use an engine built with an older CUDA",
-    ),
-    Failure(
-        name="no-card",
-        pattern=r"No CUDA GPUs are available|Failed to infer device type|no CUDA-capable device is detected"
-        r"|libcuda\.so\.1: cannot open shared object file|could not select device driver",
-        cause="the engine sees no GPU",
-        cure="check `nvidia-smi` on the host, and in a container the NVIDIA container toolkit",
-    ),
-    Failure(
-        name="no-bfloat16",
-        pattern=r"Bfloat16 is only supported on GPUs with compute capability of at least 8\.0",
-        cause="this card has no bfloat16 (it needs compute capability 8.0)",
-        cure="set `dtype: float16`",
-    ),
-    Failure(
-        name="quantization-not-on-card",
-        pattern=r"quantization method (?P<method>\S+) is not supported for the current GPU"
-        r"(?:.*?Minimum capability: (?P<needed>\d+))?(?:.*?Current capability: (?P<capability>\d+))?",
-        cause="the quantization {method} needs compute capability {needed}, this card has {capability}",
-        cure="use another quantization of the model or another card",
-    ),
-    Failure(
-        name="nccl",
-        pattern=r"NCCL error|ncclUnhandledCudaError|ncclSystemError|ncclInternalError",
-        cause="the GPUs of this replica cannot talk to one another",
-        cure="give the container more shared memory (`shm_size`), or without NVLink set NCCL_P2P_DISABLE=1",
-    ),
-)
-
 _MEMORY = (
     Failure(
         name="card-occupied",
@@ -142,9 +87,16 @@ _MEMORY = (
         name="context-larger-than-cache",
         pattern=rf"max seq len \((?P<context>\d+)\), \((?P<needed>{_GIB}) GiB KV cache is needed, which is larger than "
         rf"the available KV cache memory \((?P<available>{_GIB}) GiB\)"
-        r"(?:.*?estimated maximum model length is (?P<possible>\d+))?",
+        r".*?estimated maximum model length is (?P<possible>\d+)",
         cause="one request of {context} tokens needs {needed} GiB of KV cache, {available} GiB are left",
-        cure="lower `context` (the engine says that {possible} tokens fit) or raise the share",
+        cure="lower `context` to {possible}, which the engine says fits, or raise the share",
+    ),
+    Failure(
+        name="context-larger-than-cache",
+        pattern=rf"max seq len \((?P<context>\d+)\), \((?P<needed>{_GIB}) GiB KV cache is needed, which is larger than "
+        rf"the available KV cache memory \((?P<available>{_GIB}) GiB\)",
+        cause="one request of {context} tokens needs {needed} GiB of KV cache, {available} GiB are left",
+        cure="lower `context` or raise the share",
     ),
     Failure(
         name="context-larger-than-cache",
@@ -172,46 +124,20 @@ _MEMORY = (
         cure="lower `concurrency` (max_num_seqs) or the share",
     ),
     Failure(
-        name="out-of-memory",
-        pattern=r"CUDA out of memory\.(?:.*?Tried to allocate (?P<wanted>[\d.]+ \w+))?",
-        cause="the card ran out of memory while allocating {wanted}",
-        cure="leave more of the card free: lower the share of this or of another model, or the context",
-    ),
-)
-
-_HOST = (
-    Failure(
         name="host-memory",
         pattern=rf"Available memory on node \d+ \((?P<free>{_GIB})/(?P<total>{_GIB}) GiB\) on (?:kv cache allocation"
         r"|startup) is less than",
         cause="{free} of the host's {total} GiB of memory are free, which is less than the engine on CPU wants",
         cure="give it a smaller KV cache (`kv_cache`) or free memory",
     ),
-    Failure(
-        name="host-memory",
-        pattern=r"Cannot allocate memory|MemoryError|DefaultCPUAllocator: can't allocate memory",
-        cause="the host ran out of memory",
-        cure="free memory, lower the KV cache or use a smaller model",
-    ),
-    Failure(
-        name="shared-memory",
-        pattern=r"Bus error|unable to (?:open|write|mmap).*shared memory",
-        cause="the engine's processes lack shared memory",
-        cure="raise the container's `shm_size` (1 GiB per GPU is plenty)",
-    ),
-    Failure(
-        name="disk-full",
-        pattern=r"\[Errno 28\]|No space left on device",
-        cause="a disk of the host is full",
-        cure="free space where weights and caches lie, or move the stack's root",
-    ),
-    Failure(
-        name="too-many-files",
-        pattern=r"\[Errno 24\]|OSError: Too many open files",
-        cause="the engine may not open more files",
-        cure="raise the limit of open files (LimitNOFILE, ulimit -n) to 65536",
-    ),
 )
 
-VLLM_FAILURES: tuple[Failure, ...] = (*_COMMAND_LINE, *_MEMORY, *_CARD, *_MODEL, *HUB_FAILURES, *_HOST)
+VLLM_FAILURES: tuple[Failure, ...] = (
+    *_INSTALLATION,
+    *_MEMORY,
+    *_MODEL,
+    *PROCESS_FAILURES,
+    *CUDA_FAILURES,
+    *HUB_FAILURES,
+)
 """Every failure that is known; single causes stand before those that other causes bring along."""
