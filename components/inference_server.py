@@ -9,10 +9,19 @@ import pulumi
 from berth.engines.random_model import files as random_files
 from berth.engines.registry import ENGINES
 from berth.gateway import cluster_name, endpoints_file
-from berth.planner.plan import ExistingEngine, GatewayPlan, PackagedEngine, PathWeights, RandomWeights, ReplicaPlan
+from berth.planner.plan import (
+    ExistingEngine,
+    GatewayPlan,
+    HubWeights,
+    PackagedEngine,
+    PathWeights,
+    RandomWeights,
+    ReplicaPlan,
+)
 from berth.provider.operations.file import FileWant
+from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.operations.replica import ReplicaWant
-from berth.provider.resources import File, Replica
+from berth.provider.resources import File, HubModel, Replica
 from components.host import HostBase
 
 _LOCKS = "/run/lock"
@@ -35,7 +44,7 @@ class InferenceServer(pulumi.ComponentResource):
         self._host = host
         needs: list[pulumi.Resource] = list(host.services)
         environment = self._environment(needs)
-        weights = self._weights(needs)
+        weights = self._weights(needs, environment)
         place = host.place
         cluster = cluster_name(plan.model, plan.revision)
         routed = gateway is not None and gateway.host == plan.host
@@ -56,7 +65,7 @@ class InferenceServer(pulumi.ComponentResource):
                 version=plan.engine.version,
                 device=plan.engine.device,
                 environment=environment,
-                weights=weights,
+                weights="",
                 served_names=list(plan.served_names),
                 arguments={key: _plain(value) for key, value in plan.arguments.items() if value is not None},
                 variables={**variables, **plan.environment},
@@ -69,6 +78,7 @@ class InferenceServer(pulumi.ComponentResource):
                 admin_port=gateway.admin_port if routed and gateway else 0,
             ),
             pulumi.ResourceOptions(parent=self, depends_on=needs),
+            late={"weights": weights},
         )
         self.register_outputs({"port": plan.port})
 
@@ -82,8 +92,8 @@ class InferenceServer(pulumi.ComponentResource):
             case other:
                 raise pulumi.RunError(f"models.{self.plan.model}: {type(other).__name__} has no process runtime")
 
-    def _weights(self, needs: list[pulumi.Resource]) -> str:
-        """The model folder on the host."""
+    def _weights(self, needs: list[pulumi.Resource], environment: str) -> pulumi.Input[str]:
+        """The model folder on the host; known only after its download when it comes from the hub."""
         match self.plan.weights:
             case RandomWeights(shape=shape):
                 folder = f"{self._host.place.workspace}/models/{shape}-random"
@@ -98,6 +108,21 @@ class InferenceServer(pulumi.ComponentResource):
                 return folder
             case PathWeights(path=path):
                 return str(self._host.place.project / Path(path).expanduser())
+            case HubWeights(repo=repo, revision=revision, token=token, endpoint=endpoint):
+                model = HubModel(
+                    f"{self.plan.name}-weights",
+                    HubModelWant(
+                        host=self.plan.host,
+                        repo=repo,
+                        revision=revision,
+                        endpoint=endpoint,
+                        python=f"{environment}/bin/python",
+                    ),
+                    pulumi.ResourceOptions(parent=self, depends_on=needs),
+                    late={"token": pulumi.Config().require_secret(token)} if token else None,
+                )
+                needs.append(model)
+                return model.path
             case other:
                 raise pulumi.RunError(f"models.{self.plan.model}: {type(other).__name__} cannot be applied yet")
 

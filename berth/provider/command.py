@@ -60,7 +60,7 @@ _LEASH = """
 setsid "$@" < /dev/null &
 child=$!
 exec 3<&0
-( cat <&3; kill -TERM -- "-$child"; sleep 5; kill -KILL -- "-$child" ) > /dev/null 2>&1 &
+( cat <&3; kill -s TERM -- "-$child"; sleep 5; kill -s KILL -- "-$child" ) > /dev/null 2>&1 &
 watch=$!
 exec 3<&-
 status=0

@@ -14,6 +14,7 @@ from berth.provider.operation import Want
 from berth.provider.operations.directory import DirectoryWant
 from berth.provider.operations.file import FileWant
 from berth.provider.operations.gateway_configuration import GatewayConfigurationWant
+from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.operations.key import KeyWant
 from berth.provider.operations.process import ProcessWant
 from berth.provider.operations.python_environment import PythonEnvironmentWant
@@ -75,6 +76,20 @@ class PythonEnvironment(_Resource):
 
     def __init__(self, name: str, want: PythonEnvironmentWant, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, want, opts)
+
+
+class HubModel(_Resource):
+    """A model of the hub in the host's cache; see `HubModelWant`. `path` is the folder that an engine is given."""
+
+    kind = "berth:model:HubModel"
+    outputs = ("path", "commit")
+    path: pulumi.Output[str]
+    commit: pulumi.Output[str]
+
+    def __init__(
+        self, name: str, want: HubModelWant, opts: pulumi.ResourceOptions | None = None, late: Late | None = None
+    ) -> None:
+        super().__init__(name, want, opts, late)
 
 
 class Supervisor(_Resource):

@@ -58,7 +58,7 @@ stop() {
 
 finish() { # leaves nothing of the service behind and ends with status $1
   if [ -n "$child" ]; then clear_session "$child" 0; fi
-  if [ -n "$holder" ]; then kill -TERM -- "-$holder" 2> /dev/null || :; fi
+  if [ -n "$holder" ]; then kill -s TERM -- "-$holder" 2> /dev/null || :; fi
   rm -f -- "$state/ready" "$state/process" "$state/hold" "$state/held"
   exit "$1"
 }
