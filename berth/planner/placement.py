@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from berth.planner.plan import Card, Note, Severity
+from berth.catalogue.models import ModelShape
+from berth.planner.notes import refusal, remark, warning
+from berth.planner.plan import Card, Note
 from berth.planner.ports import assign
 from berth.spec.hosts import Place
 from berth.spec.models import Model, Revision
@@ -27,8 +29,11 @@ class Seat:
     where: str
     host: str
     on_cluster: bool
+    in_container: bool
     gpu: str | None
     cards: tuple[int, ...]
+    tensor: int
+    pipeline: int
     port: int | None
 
     @property
@@ -36,145 +41,177 @@ class Seat:
         """The replica's name, as `ReplicaPlan.name`."""
         return f"{self.model}-{self.revision}-{self.index}"
 
+    @property
+    def size(self) -> int:
+        """How many cards the replica takes; none on a CPU."""
+        return len(self.cards) if not self.on_cluster else self.tensor * self.pipeline * self.spec.parallel.data
+
 
 def where_of(model: str, spec: Model, revision: str) -> str:
     """The path of a revision in the stack file; a model with one revision speaks for it."""
     return f"models.{model}" if len(spec.revisions) == 1 else f"models.{model}.revisions.{revision}"
 
 
-def refusal(where: str, text: str) -> Note:
-    """A note that stops the plan."""
-    return Note(severity=Severity.REFUSAL, where=where, text=text)
+class Placement:
+    """Gives every replica its place, in the order of the file; why some have none goes to `notes`."""
 
+    def __init__(
+        self,
+        stack: Stack,
+        profile: str,
+        cards: Mapping[str, tuple[Card, ...]],
+        shapes: Mapping[tuple[str, str], ModelShape | None],
+        notes: list[Note],
+    ) -> None:
+        self._stack, self._profile, self._cards, self._shapes, self._notes = stack, profile, cards, shapes, notes
+        self._load: dict[tuple[str, int], float] = {}
 
-def seats(
-    stack: Stack, name: str, profile: str, cards: Mapping[str, tuple[Card, ...]]
-) -> tuple[tuple[Seat, ...], tuple[Note, ...]]:
-    """Every replica's place in the order of the file, and why some have none."""
-    notes: list[Note] = []
-    found: list[Seat] = []
-    load: dict[tuple[str, int], float] = {}
-    for model, spec in stack.models.items():
-        for revision, settings in spec.revisions.items():
-            where = where_of(model, spec, revision)
-            index = 0
-            for number, place in enumerate(settings.place):
-                at = f"{where}.place[{number}]"
-                for host in _hosts(stack, place, at, notes):
-                    for dealt in _cards(place, settings, cards.get(host, ()), host, at, load, profile, notes):
-                        seat = Seat(
-                            model=model, revision=revision, index=index, spec=settings, where=where, host=host,
-                            on_cluster=place.cluster is not None, gpu=place.gpu, cards=dealt, port=place.port,
-                        )  # fmt: skip
-                        found.append(seat)
-                        index += 1
-    return tuple(_with_ports(stack, name, found, notes)), tuple(notes)
+    def seats(self) -> Iterator[Seat]:
+        """Every replica of every model; ports follow when all are known."""
+        for model, spec in self._stack.models.items():
+            for revision, settings in spec.revisions.items():
+                yield from self._revision(model, revision, settings, where_of(model, spec, revision))
 
+    def _revision(self, model: str, revision: str, spec: Revision, where: str) -> Iterator[Seat]:
+        index = 0
+        for number, place in enumerate(spec.place):
+            at = f"{where}.place[{number}]"
+            for host in self._hosts(place, at):
+                tensor, pipeline = self._spread(spec, place, self._shapes.get((model, revision)), host, where)
+                size = tensor * pipeline * spec.parallel.data
+                for dealt in self._dealt(place, spec, host, size, at):
+                    on_cluster = place.cluster is not None
+                    yield Seat(
+                        model=model, revision=revision, index=index, spec=spec, where=where, host=host,
+                        on_cluster=on_cluster,
+                        in_container=on_cluster or self._stack.hosts[host].runtime == "docker",
+                        gpu=place.gpu, cards=dealt, tensor=tensor, pipeline=pipeline, port=place.port,
+                    )  # fmt: skip
+                    index += 1
 
-def _hosts(stack: Stack, place: Place, at: str, notes: list[Note]) -> tuple[str, ...]:
-    """The hosts (or the cluster) of a place."""
-    if place.cluster is not None:
-        return _known(place.cluster, stack.clusters, f"{at}.cluster", "clusters", notes)
-    if place.host is not None:
-        return _known(place.host, stack.hosts, f"{at}.host", "hosts", notes)
-    members = stack.group(str(place.group))
-    if not members:
-        groups = sorted({host.group for host in stack.hosts.values() if host.group})
-        near = nearest(place.group, groups)
-        known = f"did you mean {near}?" if near else f"groups with hosts: {', '.join(groups) or 'none'}"
-        notes.append(refusal(f"{at}.group", f"is {place.group}, must be a group that hosts are in; {known}"))
-    return members
+    def _hosts(self, place: Place, at: str) -> tuple[str, ...]:
+        """The hosts (or the cluster) of a place."""
+        if place.cluster is not None:
+            return self._known(place.cluster, self._stack.clusters, f"{at}.cluster", "clusters")
+        if place.host is not None:
+            return self._known(place.host, self._stack.hosts, f"{at}.host", "hosts")
+        members = self._stack.group(str(place.group))
+        if not members:
+            groups = sorted({host.group for host in self._stack.hosts.values() if host.group})
+            near = nearest(place.group, groups)
+            known = f"did you mean {near}?" if near else f"groups with hosts: {', '.join(groups) or 'none'}"
+            self._notes.append(refusal(f"{at}.group", f"is {place.group}, must be a group that hosts are in; {known}"))
+        return members
 
+    def _known(self, name: str, known: Mapping[str, object], at: str, kind: str) -> tuple[str, ...]:
+        if name in known:
+            return (name,)
+        near = nearest(name, known)
+        hint = f"did you mean {near}?" if near else f"known {kind}: {', '.join(known) or 'none'}"
+        self._notes.append(refusal(at, f"is {name}, must be one of the stack's {kind}; {hint}"))
+        return ()
 
-def _known(name: str, known: Mapping[str, object], at: str, kind: str, notes: list[Note]) -> tuple[str, ...]:
-    if name in known:
-        return (name,)
-    near = nearest(name, known)
-    hint = f"did you mean {near}?" if near else f"known {kind}: {', '.join(known) or 'none'}"
-    notes.append(refusal(at, f"is {name}, must be one of the stack's {kind}; {hint}"))
-    return ()
+    def _spread(self, spec: Revision, place: Place, shape: ModelShape | None, host: str, where: str) -> tuple[int, int]:
+        """Tensor and pipeline sizes: as the file says, else chosen for the cards that it gives one replica."""
+        if "parallel" in spec.model_fields_set:
+            return spec.parallel.tensor, spec.parallel.pipeline
+        given = place.asked if isinstance(place.gpus, int) else place.asked // place.replicas
+        if given <= 1 or (spec.engine.device == "cpu"):
+            return 1, 1
+        tensor = max(size for size in range(1, given + 1) if given % size == 0 and _divides(shape, size))
+        pipeline = given // tensor
+        text = f"is not said: {given} cards on {host} are used as tensor {tensor} x pipeline {pipeline}"
+        why = "" if tensor == given or shape is None else f"; {shape.heads} attention heads do not divide by {given}"
+        self._notes.append(remark(f"{where}.parallel", text + why))
+        return tensor, pipeline
 
+    def _dealt(self, place: Place, spec: Revision, host: str, size: int, at: str) -> Iterator[tuple[int, ...]]:
+        """The cards of each replica of a place; on a cluster and on a CPU there are none."""
+        if place.cluster is not None:
+            yield from ((),) * place.replicas
+            return
+        cards = self._cards.get(host, ())
+        if not cards or spec.engine.device == "cpu":
+            yield from self._without_cards(place, spec, host, at, cards)
+            return
+        chosen = self._indices(place, size, cards, host, at)
+        part = _share(spec, self._profile)
+        for start in range(0, len(chosen), size):
+            dealt = chosen[start : start + size]
+            for index in dealt:
+                self._load[host, index] = self._load.get((host, index), 0.0) + part
+            yield tuple(dealt)
 
-def _cards(
-    place: Place,
-    spec: Revision,
-    cards: Sequence[Card],
-    host: str,
-    at: str,
-    load: dict[tuple[str, int], float],
-    profile: str,
-    notes: list[Note],
-) -> Iterator[tuple[int, ...]]:
-    """The cards of each replica of a place; on a cluster and on a CPU there are none."""
-    if place.cluster is not None:
+    def _without_cards(
+        self, place: Place, spec: Revision, host: str, at: str, cards: Sequence[Card]
+    ) -> Iterator[tuple[int, ...]]:
+        if not cards and (place.asked or spec.engine.device == "cuda"):
+            text = f"asks for GPUs, {host} has none; declare them under hosts.{host}.gpus or leave device out"
+            self._notes.append(refusal(f"{at}.gpus", text))
+            return
+        if place.asked:
+            self._notes.append(warning(f"{at}.gpus", "says nothing where engine.device is cpu; leave one of them out"))
         yield from ((),) * place.replicas
-        return
-    if not cards or spec.engine.device == "cpu":
-        if place.asked and not cards:
-            notes.append(refusal(f"{at}.gpus", f"asks for GPUs, {host} has none; declare them under hosts.{host}.gpus"))
-        yield from ((),) * place.replicas
-        return
-    size = spec.parallel.cards
-    chosen = _indices(place, size, cards, host, at, load, notes)
-    part = _share(spec, profile)
-    for start in range(0, len(chosen), size):
-        dealt = chosen[start : start + size]
-        for index in dealt:
-            load[host, index] = load.get((host, index), 0.0) + part
-        yield tuple(dealt)
+
+    def _indices(self, place: Place, size: int, cards: Sequence[Card], host: str, at: str) -> list[int]:
+        """As many card indices as all replicas of the place need, or none with a note."""
+        have = [card.index for card in cards]
+        if isinstance(place.gpus, tuple) and place.gpus:
+            problem = _named(place, size, have, host)
+            if problem is None:
+                return list(place.gpus) if len(place.gpus) > 1 else list(place.gpus) * place.replicas
+            self._notes.append(refusal(f"{at}.gpus", problem))
+            return []
+        if isinstance(place.gpus, int) and place.gpus != size:
+            text = f"is {place.gpus}, must be {size} as parallel says; a replica uses tensor x pipeline x data cards"
+            self._notes.append(refusal(f"{at}.gpus", text))
+            return []
+        if size > len(have):
+            text = f"needs {size} cards for one replica, {host} has {len(have)}; lower parallel or choose another host"
+            self._notes.append(refusal(at, text))
+            return []
+        indices: list[int] = []
+        planned = dict(self._load)
+        for _ in range(place.replicas):
+            emptiest = sorted(have, key=lambda index: (planned.get((host, index), 0.0), index))[:size]
+            for index in emptiest:
+                planned[host, index] = planned.get((host, index), 0.0) + 1
+            indices += sorted(emptiest)
+        return indices
 
 
-def _indices(
-    place: Place,
-    size: int,
-    cards: Sequence[Card],
-    host: str,
-    at: str,
-    load: dict[tuple[str, int], float],
-    notes: list[Note],
-) -> list[int]:
-    """As many card indices as all replicas of the place need, or none with a note."""
-    have = [card.index for card in cards]
-    if isinstance(place.gpus, tuple) and place.gpus:
-        unknown = [index for index in place.gpus if index not in have]
-        if unknown:
-            text = f"names card {unknown[0]}, must be among {have} ({host} has {len(have)}); counting starts at 0"
-            notes.append(refusal(f"{at}.gpus", text))
-            return []
-        needed = size * place.replicas
-        if len(place.gpus) != needed and not (len(place.gpus) == size == 1):
-            text = (
-                f"names {len(place.gpus)} cards, must name {needed} ({place.replicas} replicas of {size}); "
-                "change gpus, replicas or parallel"
-            )
-            notes.append(refusal(f"{at}.gpus", text))
-            return []
-        return list(place.gpus) if len(place.gpus) == needed else list(place.gpus) * place.replicas
-    if isinstance(place.gpus, int) and place.gpus != size:
-        text = f"is {place.gpus}, must be {size} as parallel says; a replica uses tensor x pipeline x data cards"
-        notes.append(refusal(f"{at}.gpus", text))
-        return []
-    if size > len(have):
-        text = f"needs {size} cards for one replica, {host} has {len(have)}; lower parallel or choose another host"
-        notes.append(refusal(at, text))
-        return []
-    indices: list[int] = []
-    planned = dict(load)
-    for _ in range(place.replicas):
-        emptiest = sorted(have, key=lambda index: (planned.get((host, index), 0.0), index))[:size]
-        for index in emptiest:
-            planned[host, index] = planned.get((host, index), 0.0) + 1
-        indices += sorted(emptiest)
-    return indices
+def _named(place: Place, size: int, have: Sequence[int], host: str) -> str | None:
+    """What is wrong with the cards that a place names; None when nothing is."""
+    if not isinstance(place.gpus, tuple):
+        return None
+    unknown = [index for index in place.gpus if index not in have]
+    if unknown:
+        return f"names card {unknown[0]}, must be among {list(have)} ({host} has {len(have)}); counting starts at 0"
+    needed = size * place.replicas
+    if len(place.gpus) == needed or len(place.gpus) == size == 1:
+        return None
+    return (
+        f"names {len(place.gpus)} cards, must name {needed} ({place.replicas} replicas of {size}); change gpus, "
+        "replicas or parallel"
+    )
+
+
+def _divides(shape: ModelShape | None, tensor: int) -> bool:
+    """Whether attention heads and key-value heads can be dealt out to so many ranks."""
+    if shape is None:
+        return True
+    return shape.heads % tensor == 0 and (shape.kv_heads % tensor == 0 or tensor % shape.kv_heads == 0)
 
 
 def _share(spec: Revision, profile: str) -> float:
+    """How much of a card a replica takes, as far as placement cares."""
     if isinstance(spec.share, Mapping):
         return float(spec.share.get(profile, 1.0))
     return 1.0 if spec.share is None else spec.share
 
 
-def _with_ports(stack: Stack, name: str, found: Sequence[Seat], notes: list[Note]) -> Iterator[Seat]:
+def with_ports(stack: Stack, name: str, found: Sequence[Seat], notes: list[Note]) -> Iterator[Seat]:
+    """Seats with their ports: named ones, and others from the host's range."""
     fixed = {host: _fixed(stack, host, found, notes) for host in stack.hosts}
     ports = {
         host: assign(

@@ -237,7 +237,7 @@ class ModelRoute:
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayPlan:
-    """The OpenAI-compatible door of the stack. `bind` is the address it listens on; `open` means that no key is asked."""
+    """The OpenAI-compatible door of the stack. `bind` is the address it listens on; `open` asks no one for a key."""
 
     host: str
     bind: str

@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
+from berth.catalogue import models
+from berth.catalogue.models import ModelShape
 from berth.engines import random_model
-from berth.engines.vllm import VLLM
+from berth.planner.advice import advice
+from berth.planner.cards import cluster_gpus, host_slots
+from berth.planner.checks import check
+from berth.planner.door import gateway, smoke
 from berth.planner.facts import HostFacts
-from berth.planner.placement import Seat, refusal, seats
-from berth.planner.plan import (
-    Argument,
-    Card,
-    ClusterPlan,
-    EnginePlan,
-    ExistingEngine,
-    GatewayPlan,
-    HostPlan,
-    HubWeights,
-    ImageEngine,
-    Installation,
-    KeyPlan,
-    Local,
-    ModelRoute,
-    Note,
-    OciWeights,
-    PackagedEngine,
-    PathWeights,
-    Plan,
-    RandomWeights,
-    ReplicaPlan,
-    RevisionShare,
-    S3Weights,
-    SmokePlan,
-    Ssh,
-    Weights,
-)
+from berth.planner.notes import refusal, remark, warning
+from berth.planner.placement import Placement, with_ports
+from berth.planner.plan import Card, ClusterPlan, HostPlan, Local, Note, Plan, Ssh
+from berth.planner.replicas import replica, version_of
+from berth.planner.sizing import Sized, sized
+from berth.planner.suggestions import with_suggestions
+from berth.planner.unbuilt import unbuilt
+from berth.planner.verdict import CardVerdict, Verdict
 from berth.spec.hosts import Host
-from berth.spec.models import Revision, Source
-from berth.spec.problems import nearest
+from berth.spec.models import Source
 from berth.spec.stack import Stack
 
-NEWEST = {"vllm": "0.32.0", "sglang": "0.5.18", "tgi": "3.3.7"}
+Shapes = Mapping[str, ModelShape]
+"""Model shapes that were read from the models themselves, by repository or folder; they come before the catalogue's."""
 
 
-def plan(stack: Stack, name: str, profile: str | None = None, facts: Mapping[str, HostFacts] | None = None) -> Plan:
+def plan(
+    stack: Stack,
+    name: str,
+    profile: str | None = None,
+    facts: Mapping[str, HostFacts] | None = None,
+    shapes: Shapes | None = None,
+) -> Plan:
     """Decide everything about a stack. Pure: the same arguments give the same plan.
 
     Args:
@@ -52,53 +44,136 @@ def plan(stack: Stack, name: str, profile: str | None = None, facts: Mapping[str
         name: the stack's name, which keeps its ports apart from those of other stacks.
         profile: which of the models' shares applies; None takes the file's.
         facts: what was observed of hosts, by name; hosts without facts are planned as declared.
+        shapes: what was read of models, by repository or folder; others are looked up in the catalogue.
 
     Returns:
         The plan. What cannot work is in its `refusals`, all at once; a plan with refusals must not be applied.
     """
     profile = profile or stack.profile
-    facts = facts or {}
-    cards: dict[str, tuple[Card, ...]] = dict.fromkeys(stack.hosts, ())
-    placed, notes = seats(stack, name, profile, cards)
-    found = [*notes, *_names(stack)]
+
+    def again(changed: Stack) -> Plan:
+        return _decide(changed, name, profile, facts or {}, shapes or {})
+
+    decided = again(stack)
+    if decided.verdict is not Verdict.DOES_NOT_FIT:
+        return decided
+    return with_suggestions(stack, decided, again)
+
+
+def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts], given: Shapes) -> Plan:
+    """The plan without suggestions."""
+    notes: list[Note] = []
+    known = _shapes(stack, given)
+    slots = host_slots(stack, facts, notes)
+    kinds = cluster_gpus(stack, notes)
+    cards = {host: tuple(slot.card for slot in found) for host, found in slots.items()}
+    placement = Placement(stack, profile, cards, known, notes)
+    seats = tuple(with_ports(stack, name, tuple(placement.seats()), notes))
+    notes += check(stack, profile, seats)
+    wanted = [(seat, version_of(seat.spec), known[seat.model, seat.revision]) for seat in seats]
+    sizes, verdicts = sized(wanted, slots, kinds, profile)
     replicas = tuple(
-        _replica(seat, stack.models[seat.model].aliases, order, found) for order, seat in enumerate(placed)
+        replica(one, stack.models[one.seat.model], order=order, profile=profile, cards=verdicts, notes=notes)
+        for order, one in enumerate(sizes)
     )
-    gateway = _gateway(stack, replicas, found)
+    door = gateway(stack, replicas, notes)
+    notes += _memory_notes(sizes, verdicts)
+    notes += advice(stack, sizes, slots, profile)
+    missing = tuple(unbuilt(stack))
+    notes += [warning(where, text) for where, text in missing]
     return Plan(
         stack=name,
         profile=profile,
         hosts={host: _host(host, settings, cards[host]) for host, settings in stack.hosts.items()},
         replicas=replicas,
-        gateway=gateway,
-        smoke=tuple(_smoke(stack)) if gateway is not None else (),
-        cards=(),
-        notes=tuple(found),
+        gateway=door,
+        smoke=tuple(smoke(stack)),
+        cards=verdicts,
+        notes=tuple(dict.fromkeys(notes)),
         secrets=frozenset(_secrets(stack)),
-        clusters={
-            name: ClusterPlan(
-                name=name,
-                kind=cluster.kind,
-                namespace=cluster.namespace,
-                mode=cluster.mode,
-                kubeconfig=cluster.kubeconfig,
-                context=cluster.context,
-            )
-            for name, cluster in stack.clusters.items()
-        },
-        unbuilt=tuple(_unbuilt(stack)),
+        clusters=dict(_clusters(stack)),
+        unbuilt=tuple(f"{where}: {text}" for where, text in missing),
     )
 
 
-def _names(stack: Stack) -> Iterator[Note]:
-    """Served names that two models claim."""
-    owners: dict[str, str] = {name: f"models.{name}" for name in stack.models}
-    for model, spec in stack.models.items():
-        for number, alias in enumerate(spec.aliases):
-            where = f"models.{model}.aliases[{number}]"
-            if alias in owners:
-                yield refusal(where, f"is {alias}, which {owners[alias]} has already; must be served by one model")
-            owners.setdefault(alias, where)
+def _shapes(stack: Stack, given: Shapes) -> Mapping[tuple[str, str], ModelShape | None]:
+    """The shape of every revision; None where nothing is known of its model."""
+    return {
+        (model, revision): _shape(settings.source, given)
+        for model, spec in stack.models.items()
+        for revision, settings in spec.revisions.items()
+    }
+
+
+def _shape(source: Source, given: Shapes) -> ModelShape | None:
+    place = str(getattr(source, source.kind))
+    if place in given:
+        return given[place]
+    if source.kind == "random":
+        return _random_shape(place)
+    names = [source.shape] if source.shape is not None else [place.rstrip("/")]
+    for name in names:
+        try:
+            return models.find(name)
+        except models.UnknownModel:
+            continue
+    return None
+
+
+@cache
+def _random_shape(name: str) -> ModelShape | None:
+    if name not in random_model.SHAPES:
+        return None
+    config = json.loads(random_model.files(name)["config.json"])
+    return models.read_config(config, name=name, origin="berth.engines.random_model")
+
+
+def _memory_notes(sizes: Sequence[Sized], cards: Sequence[CardVerdict]) -> Iterator[Note]:
+    """What the verdicts on memory mean for each replica."""
+    for one in sizes:
+        seat = one.seat
+        on = f"{seat.where} on {seat.host}" + (f" gpu {','.join(map(str, seat.cards))}" if seat.cards else "")
+        if one.memory is None:
+            if seat.cards or seat.on_cluster:
+                yield from _unknown(one, on)
+            continue
+        reasons = "; ".join(one.memory.reasons)
+        if one.memory.verdict is Verdict.DOES_NOT_FIT:
+            yield refusal(on, f"does not fit: {reasons}{_neighbours(one, cards)}")
+        elif one.memory.verdict is Verdict.TIGHT:
+            yield warning(on, f"is tight: {reasons}")
+        elif one.memory.verdict is Verdict.UNKNOWN:
+            yield warning(on, f"may fit or not: {reasons}")
+        if one.chosen and one.serving is not None and seat.index == 0:
+            yield remark(f"{seat.where}.share", _choice(one))
+
+
+def _unknown(one: Sized, on: str) -> Iterator[Note]:
+    if one.shape is None:
+        place = getattr(one.seat.spec.source, one.seat.spec.source.kind)
+        yield warning(on, f"may fit or not: {place} is not in the catalogue; name a model like it in source.shape")
+    elif one.gpu is None and one.seat.on_cluster:
+        yield warning(on, f"may fit or not: the cluster's GPUs are not said; add clusters.{one.seat.host}.gpus")
+
+
+def _neighbours(one: Sized, cards: Sequence[CardVerdict]) -> str:
+    for card in cards:
+        if card.host == one.seat.host and card.index in one.seat.cards and len(card.uses) > 1:
+            others = ", ".join(f"{name} {size}" for name, size in card.uses if name != one.seat.name)
+            return f" (also there: {others})"
+    return ""
+
+
+def _choice(one: Sized) -> str:
+    serving = one.serving
+    if serving is None:
+        return ""
+    if serving.kv_cache_bytes is not None:
+        return (
+            f"is not said: a KV cache of {serving.kv_cache_bytes.gib:.2f} GiB is given in bytes, "
+            f"and {serving.share:g} of the card for the engine's check of free memory"
+        )
+    return f"is not said: {serving.share:g} of the card is chosen"
 
 
 def _host(name: str, host: Host, cards: tuple[Card, ...]) -> HostPlan:
@@ -108,140 +183,19 @@ def _host(name: str, host: Host, cards: tuple[Card, ...]) -> HostPlan:
     return HostPlan(name=name, connection=connection, runtime=host.runtime, root=host.root, init=host.init, cards=cards)
 
 
-def _replica(seat: Seat, aliases: tuple[str, ...], order: int, notes: list[Note]) -> ReplicaPlan:
-    spec = seat.spec
-    engine = _engine(seat, notes)
-    environment = dict(spec.environment)
-    if engine.device == "cpu" and engine.name == "vllm":
-        gib = max(1, math.ceil((spec.kv_cache or 2**30) / 2**30))
-        environment.setdefault("VLLM_CPU_KVCACHE_SPACE", str(gib))
-    return ReplicaPlan(
-        model=seat.model,
-        revision=seat.revision,
-        index=seat.index,
-        host=seat.host,
-        cards=seat.cards,
-        port=seat.port or 0,
-        engine=engine,
-        weights=weights_of(spec.source, seat.where, notes),
-        served_names=(seat.model, *aliases),
-        arguments=_arguments(spec),
-        environment=environment,
-        secrets=dict(spec.secrets),
-        on_change="hold",
-        start_order=order,
-        start_timeout_s=spec.start_timeout,
-        stop_timeout_s=spec.stop_timeout,
-        max_concurrency=spec.concurrency or 256,
-    )
-
-
-def _arguments(spec: Revision) -> dict[str, Argument]:
-    arguments: dict[str, Argument] = {}
-    if spec.context is not None:
-        arguments["max-model-len"] = spec.context
-    if spec.concurrency is not None:
-        arguments["max-num-seqs"] = spec.concurrency
-    if spec.dtype != "auto":
-        arguments["dtype"] = spec.dtype
-    if spec.source.random is not None:
-        arguments["load-format"] = "dummy"
-    arguments.update({name.removeprefix("--").replace("_", "-"): value for name, value in spec.args.items()})
-    return arguments
-
-
-def _engine(seat: Seat, notes: list[Note]) -> EnginePlan:
-    engine = seat.spec.engine
-    version = engine.version or NEWEST[engine.name]
-    device = engine.device or ("cuda" if seat.cards or seat.on_cluster else "cpu")
-    installation: Installation = ExistingEngine(path="")
-    if engine.environment is not None:
-        installation = ExistingEngine(path=engine.environment.path)
-    elif engine.image is not None:
-        installation = ImageEngine(image=engine.image)
-    else:
-        package = VLLM.packaged(version, device) if engine.name == "vllm" else None
-        if package is None:
-            text = f"is {version}, which Berth cannot install for {device}; use {NEWEST[engine.name]} or an image"
-            notes.append(refusal(f"{seat.where}.engine.version", text))
-        else:
-            installation = PackagedEngine(
-                requirements=package.requirements,
-                overrides=package.overrides,
-                overlay=package.overlay,
-                python=package.python,
-            )
-    return EnginePlan(name=engine.name, version=version, device=device, installation=installation)
-
-
-def weights_of(source: Source, where: str, notes: list[Note]) -> Weights:
-    """Where a model's weights come from, as the plan says it."""
-    if source.hub is not None:
-        endpoint = {"endpoint": source.endpoint} if source.endpoint is not None else {}
-        return HubWeights(repo=source.hub, revision=str(source.revision), token=source.token, **endpoint)
-    if source.path is not None:
-        return PathWeights(path=source.path)
-    if source.s3 is not None:
-        return S3Weights(url=source.s3, connection=source.connection)
-    if source.oci is not None:
-        return OciWeights(image=source.oci)
-    shape = str(source.random)
-    if shape not in random_model.SHAPES:
-        near = nearest(shape, random_model.SHAPES)
-        hint = f"did you mean {near}?" if near else f"there are {', '.join(random_model.SHAPES)}"
-        notes.append(refusal(f"{where}.source.random", f"is {shape}, must be a random model that Berth knows; {hint}"))
-    return RandomWeights(shape=shape)
-
-
-def _gateway(stack: Stack, replicas: tuple[ReplicaPlan, ...], notes: list[Note]) -> GatewayPlan | None:
-    gateway = stack.gateway
-    if gateway is None:
-        return None
-    if gateway.host not in stack.hosts:
-        near = nearest(gateway.host, stack.hosts)
-        hint = f"did you mean {near}?" if near else f"known hosts: {', '.join(stack.hosts) or 'none'}"
-        notes.append(refusal("gateway.host", f"is {gateway.host}, must be one of the stack's hosts; {hint}"))
-    return GatewayPlan(
-        host=gateway.host,
-        bind=gateway.bind,
-        port=gateway.port,
-        admin_port=gateway.admin_port or gateway.port + 1,
-        metrics_port=gateway.metrics_port or gateway.port + 2,
-        open=gateway.open,
-        keys=tuple(KeyPlan(name=key.name, secret=key.secret) for key in gateway.keys)
-        or (() if gateway.open else (KeyPlan(name="default"),)),
-        models=tuple(_route(stack, model, replicas) for model in stack.models),
-        max_body=gateway.max_body,
-        idle_timeout_s=gateway.idle_timeout,
-        hold_limit_s=gateway.hold_limit,
-    )
-
-
-def _route(stack: Stack, model: str, replicas: tuple[ReplicaPlan, ...]) -> ModelRoute:
-    spec = stack.models[model]
-    shares = []
-    for revision, percent in spec.shares.items():
-        mine = [replica for replica in replicas if (replica.model, replica.revision) == (model, revision)]
-        shares.append(
-            RevisionShare(
-                revision=revision,
-                percent=percent,
-                replicas=tuple(replica.name for replica in mine),
-                max_concurrency=sum(replica.max_concurrency for replica in mine),
-            )
+def _clusters(stack: Stack) -> Iterator[tuple[str, ClusterPlan]]:
+    for name, cluster in stack.clusters.items():
+        yield (
+            name,
+            ClusterPlan(
+                name=name,
+                kind=cluster.kind,
+                namespace=cluster.namespace,
+                mode=cluster.mode,
+                kubeconfig=cluster.kubeconfig,
+                context=cluster.context,
+            ),
         )
-    return ModelRoute(
-        name=model,
-        aliases=spec.aliases,
-        revisions=tuple(shares),
-        max_model_len=spec.revisions[spec.face].context,
-    )
-
-
-def _smoke(stack: Stack) -> Iterator[SmokePlan]:
-    for model, spec in stack.models.items():
-        if spec.prove.smoke:
-            yield SmokePlan(model=model, prompts=spec.prove.smoke, timeout_s=spec.prove.timeout)
 
 
 def _secrets(stack: Stack) -> Iterator[str]:
@@ -254,21 +208,11 @@ def _secrets(stack: Stack) -> Iterator[str]:
             yield cluster.kubeconfig
     for model in stack.models.values():
         for revision in model.revisions.values():
-            if revision.source.token is not None:
-                yield revision.source.token
+            adapters = revision.lora.adapters if revision.lora is not None else ()
+            sources = (revision.source, *(adapter.source for adapter in adapters))
+            yield from (source.token for source in sources if source.token is not None)
             yield from revision.secrets.values()
     if stack.gateway is not None:
         yield from (key.secret for key in stack.gateway.keys)
         if stack.gateway.tls is not None:
             yield from (stack.gateway.tls.certificate, stack.gateway.tls.key)
-
-
-def _unbuilt(stack: Stack) -> Iterator[str]:
-    """What can be planned but not applied yet."""
-    for name, host in stack.hosts.items():
-        if host.runtime == "docker":
-            yield f"hosts.{name}.runtime: docker is planned but cannot be applied yet"
-        if host.connection != "local":
-            yield f"hosts.{name}.connection: ssh is planned but cannot be applied yet"
-    for name, cluster in stack.clusters.items():
-        yield f"clusters.{name}: {cluster.kind} is planned but cannot be applied yet"

@@ -225,6 +225,12 @@ def _flag(value: Any) -> Any:
 
 _FLAG_TYPES = ["string", "number", "boolean", "array", "object", "null"]
 
+Measured = Annotated[
+    Annotated[Size, Tag("|one")] | Annotated[Mapping[str, Size], Tag("|profiles")],
+    Discriminator(lambda value: "|profiles" if isinstance(value, Mapping) else "|one"),
+]
+"""One amount of memory, or one for each profile."""
+
 Flag = Annotated[Any, BeforeValidator(_flag), WithJsonSchema({"type": _FLAG_TYPES})]
 """The value of an engine's own flag: true is a bare flag, a list several values, a mapping is passed as JSON."""
 
@@ -235,6 +241,10 @@ def _somewhere(places: tuple[Place, ...]) -> tuple[Place, ...]:
     if not places:
         raise wrong("is empty, must name at least one host, group or cluster")
     return places
+
+
+Variable = Annotated[str, BeforeValidator(_variable), WithJsonSchema({"type": ["string", "number"]})]
+"""The value of an environment variable; a number is written as text."""
 
 
 class Revision(Section):
@@ -280,11 +290,13 @@ class Revision(Section):
     """Fraction of each card's total memory the engine may use, or one per profile; left out, the planner chooses."""
     kv_cache: Size | None = None
     """Memory for the KV cache on each card (on CPU: in all); left out, the planner chooses."""
+    measured: Measured | None = None
+    """Memory on one card that the running replica was seen to hold, or one per profile; the plan compares itself."""
     args: Mapping[FlagName, Flag] = Field(default_factory=dict)
     """The engine's own flags, checked against its version. What has a key of its own here is refused."""
     unchecked_args: Mapping[FlagName, Flag] = Field(default_factory=dict)
     """Flags that are passed on as they are, for engines or plugins that Berth does not know."""
-    environment: Mapping[VariableName, Annotated[str, BeforeValidator(_variable)]] = Field(default_factory=dict)
+    environment: Mapping[VariableName, Variable] = Field(default_factory=dict)
     """Environment variables of the engine."""
     secrets: Mapping[VariableName, SecretName] = Field(default_factory=dict)
     """Environment variables whose value is a secret, given by the secret's name."""

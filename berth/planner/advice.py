@@ -1,0 +1,149 @@
+"""What is widely told about these set-ups and is wrong or old: said where a stack would run into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from packaging.version import Version
+
+from berth.planner.cards import Slot
+from berth.planner.notes import remark, warning
+from berth.planner.plan import Note
+from berth.planner.sizing import Sized
+from berth.spec.stack import Stack
+
+_CLOSE = 0.06
+"""A measurement so near to the plan agrees with it: data sheets and nvidia-smi round."""
+
+
+def advice(stack: Stack, sizes: Sequence[Sized], slots: Mapping[str, tuple[Slot, ...]], profile: str) -> Iterator[Note]:
+    """Remarks and warnings, each at most once for a stack."""
+    yield from _measured(sizes, profile)
+    yield from _hosts(stack, slots)
+    yield from _shared_cards(sizes)
+    yield from _shapes(sizes)
+    yield from _engines(stack)
+    yield from _multi_card(sizes)
+    yield from _clusters(stack)
+    yield from _code(stack)
+
+
+def _hosts(stack: Stack, slots: Mapping[str, tuple[Slot, ...]]) -> Iterator[Note]:
+    for name, cards in slots.items():
+        seen = {slot.gpu.id: slot.gpu for slot in cards if slot.gpu is not None}
+        for gpu in seen.values():
+            if gpu.open_modules == "required":
+                text = (
+                    f"{gpu.name} needs driver {gpu.minimum_driver} or newer with open kernel modules; "
+                    "older advice names 545, which cannot drive it"
+                )
+                yield remark(f"hosts.{name}.gpus", text)
+        if stack.hosts[name].prerequisites.container_toolkit is not None:
+            text = (
+                "comes from NVIDIA's libnvidia-container repository with a keyring file; apt-key and the "
+                "nvidia-docker repository of older guides are gone"
+            )
+            yield remark(f"hosts.{name}.prerequisites.container_toolkit", text)
+
+
+def _shared_cards(sizes: Sequence[Sized]) -> Iterator[Note]:
+    """What people get wrong about several engines on one card."""
+    with_share = next((one for one in sizes if one.serving is not None and one.seat.spec.share is not None), None)
+    if with_share is not None:
+        text = (
+            "is a fraction of the card's total memory for each engine, not of what is left; each process holds "
+            "some 0.5 GiB beyond it (CUDA context, graphs)"
+        )
+        yield remark(f"{with_share.seat.where}.share", text)
+    crowd: dict[tuple[str, int], list[Sized]] = {}
+    for one in sizes:
+        for card in one.seat.cards:
+            crowd.setdefault((one.seat.host, card), []).append(one)
+    for (host, card), there in crowd.items():
+        if len(there) > 1:
+            order = ", ".join(one.seat.name for one in there)
+            text = (
+                f"engines start one after the other ({order}), each when the one before it is ready: two that "
+                "measure memory at once disturb each other, and a fixed pause between starts is a guess"
+            )
+            yield remark(f"hosts.{host} gpu {card}", text)
+
+
+def _measured(sizes: Sequence[Sized], profile: str) -> Iterator[Note]:
+    """How the plan compares with what was seen; what it cannot explain is said, not fitted."""
+    for one in sizes:
+        said, memory = one.seat.spec.measured, one.memory
+        seen = said.get(profile) if isinstance(said, Mapping) else said
+        if seen is None or memory is None or one.seat.index:
+            continue
+        ratio = seen / memory.used
+        text = f"{seen.gb:.1f} GB were measured, {memory.used.gb:.1f} GB are planned"
+        if abs(ratio - 1) > _CLOSE:
+            text += (
+                f": the share is {memory.budget.gb:.1f} GB and the process holds {(memory.used - memory.budget).gb:.1f}"
+                " beyond it; what more was measured is not explained by either"
+                if ratio > 1
+                else ": less was in use than the engine may take"
+            )
+        yield remark(f"{one.seat.where}.measured", text)
+
+
+def _shapes(sizes: Sequence[Sized]) -> Iterator[Note]:
+    for one in sizes:
+        shape = one.shape
+        if shape is not None and one.serving is not None and not shape.latent and shape.kv_heads < shape.heads:
+            text = (
+                f"its KV cache is counted with {shape.kv_heads} key-value heads, not the {shape.heads} attention "
+                f"heads: formulas with hidden_size give {shape.heads // shape.kv_heads} times too much"
+            )
+            yield remark(one.seat.where, text)
+            return
+
+
+def _engines(stack: Stack) -> Iterator[Note]:
+    seen: set[str] = set()
+    for name, model in stack.models.items():
+        for revision in model.revisions.values():
+            engine = revision.engine
+            if engine.name == "tgi" and "tgi" not in seen:
+                text = "tgi is in maintenance mode since December 2025: no new models or cards; vllm and sglang go on"
+                yield warning(f"models.{name}.engine", text)
+            if engine.version is None and engine.name not in seen:
+                text = f"is not said, the newest known {engine.name} is taken; write it down so that it stays"
+                yield remark(f"models.{name}.engine.version", text)
+            seen.add(engine.name)
+
+
+def _multi_card(sizes: Sequence[Sized]) -> Iterator[Note]:
+    for one in sizes:
+        seat = one.seat
+        if len(seat.cards) < 2 or one.gpu is None:
+            continue
+        if one.gpu.nvlink is None or not one.gpu.nvswitch:
+            text = (
+                f"{len(seat.cards)} cards of {seat.host} talk over PCIe unless an NVLink bridge joins them; where "
+                "starting hangs in NCCL, set environment NCCL_P2P_DISABLE: 1"
+            )
+            yield remark(f"{seat.where}.parallel", text)
+            return
+
+
+def _clusters(stack: Stack) -> Iterator[Note]:
+    for name, cluster in stack.clusters.items():
+        if cluster.display_name is not None:
+            text = (
+                f"{cluster.display_name!r} is what the dashboard shows; an InferenceService names its runtime by the "
+                "ServingRuntime's resource name, and model.name stays empty: the webhook refuses a set one"
+            )
+            yield remark(f"clusters.{name}.display_name", text)
+        if cluster.mode == "standard":
+            text = "is standard: annotations of Knative and Istio (enablePassthrough, sidecar) would do nothing"
+            yield remark(f"clusters.{name}.mode", text)
+
+
+def _code(stack: Stack) -> Iterator[Note]:
+    for name, model in stack.models.items():
+        for revision in model.revisions.values():
+            if revision.engine.name == "sglang" and Version(revision.engine.version or "9") < Version("0.5.2"):
+                text = "images before 0.5.2 carry no kernels for RTX 50 cards (sm_120); 0.5.2 and newer do"
+                yield remark(f"models.{name}.engine.version", text)

@@ -1,0 +1,103 @@
+"""What the parts of a stack must say about each other: names, profiles, quotas, instance types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from berth.planner.notes import refusal, warning
+from berth.planner.placement import Seat, where_of
+from berth.planner.plan import Note
+from berth.spec.problems import nearest, one_of
+from berth.spec.stack import Stack
+
+
+def check(stack: Stack, profile: str, seats: Sequence[Seat]) -> Iterator[Note]:
+    """Everything that does not agree."""
+    yield from _served_names(stack)
+    yield from _profiles(stack, profile)
+    yield from _references(stack)
+    yield from _quotas(stack, seats)
+    yield from _clients(stack)
+    yield from _traffic(stack)
+
+
+def _served_names(stack: Stack) -> Iterator[Note]:
+    """Names that two models claim, adapters included."""
+    owners = {name: f"models.{name}" for name in stack.models}
+    for model, spec in stack.models.items():
+        claims = [(f"models.{model}.aliases[{number}]", alias) for number, alias in enumerate(spec.aliases)]
+        for revision, settings in spec.revisions.items():
+            adapters = settings.lora.adapters if settings.lora is not None else ()
+            where = where_of(model, spec, revision)
+            claims += [(f"{where}.lora.adapters[{n}].name", adapter.name) for n, adapter in enumerate(adapters)]
+        for where, name in claims:
+            owner = owners.setdefault(name, where)
+            shared = ".lora." in where and owner.startswith(f"models.{model}.")  # revisions may serve one adapter
+            if owner != where and not shared:
+                yield refusal(where, f"is {name}, which {owner} has already; must be served by one model; rename one")
+
+
+def _profiles(stack: Stack, profile: str) -> Iterator[Note]:
+    named: dict[str, None] = {}
+    for model, spec in stack.models.items():
+        for revision, settings in spec.revisions.items():
+            if not isinstance(settings.share, Mapping):
+                continue
+            named |= dict.fromkeys(settings.share)
+            if profile not in settings.share:
+                near = nearest(profile, settings.share)
+                hint = f"did you mean {near}?" if near else "add it or choose another profile"
+                where = f"{where_of(model, spec, revision)}.share"
+                yield refusal(where, f"has no profile {profile}, must have it beside {one_of(settings.share)}; {hint}")
+
+
+def _references(stack: Stack) -> Iterator[Note]:
+    for model, spec in stack.models.items():
+        for revision, settings in spec.revisions.items():
+            where = where_of(model, spec, revision)
+            for key, name, known in (
+                ("instance", settings.instance, stack.instances),
+                ("quota", settings.quota, stack.quotas),
+            ):
+                if name is not None and name not in known:
+                    near = nearest(name, known)
+                    hint = f"did you mean {near}?" if near else f"known: {', '.join(known) or 'none'}"
+                    yield refusal(f"{where}.{key}", f"is {name}, must be one of the stack's {key}s; {hint}")
+
+
+def _quotas(stack: Stack, seats: Sequence[Seat]) -> Iterator[Note]:
+    for name, quota in stack.quotas.items():
+        users: dict[str, int] = {}
+        for seat in seats:
+            if seat.spec.quota == name:
+                users[seat.model] = users.get(seat.model, 0) + seat.size
+        used = sum(users.values())
+        if used > quota.gpus:
+            listed = ", ".join(f"{model} {count}" for model, count in users.items())
+            text = f"is {quota.gpus}, {used} are used ({listed}); must be at least {used}; raise it or use fewer cards"
+            yield refusal(f"quotas.{name}.gpus", text)
+
+
+def _clients(stack: Stack) -> Iterator[Note]:
+    """Models that a key names and nobody serves."""
+    if stack.gateway is None:
+        return
+    served = {*stack.models, *(alias for spec in stack.models.values() for alias in spec.aliases)}
+    for number, key in enumerate(stack.gateway.keys):
+        for model in key.models:
+            if model not in served:
+                near = nearest(model, served)
+                hint = f"did you mean {near}?" if near else f"served: {', '.join(sorted(served))}"
+                text = f"names {model}, must name served models; {hint}"
+                yield refusal(f"gateway.keys[{number}].models", text)
+    bind = stack.gateway.bind
+    if stack.gateway.open and bind not in {"127.0.0.1", "::1", "localhost"}:
+        yield warning("gateway.open", f"is true and bind is {bind}: everyone who reaches the host may use the models")
+
+
+def _traffic(stack: Stack) -> Iterator[Note]:
+    for model, spec in stack.models.items():
+        idle = [name for name, percent in spec.shares.items() if percent == 0]
+        if idle and len(spec.revisions) > 1:
+            text = f"gives {one_of(idle)} nothing: it runs and holds its cards, and no request reaches it"
+            yield warning(f"models.{model}.traffic", text)

@@ -1,0 +1,225 @@
+"""A sized replica as the plan says it: engine, weights, arguments, how it is replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from berth.catalogue.engine_versions import newest, release
+from berth.catalogue.units import Bytes
+from berth.engines import random_model
+from berth.engines.contract import Adapter, Device, Engine, Intent, Package
+from berth.engines.registry import ENGINES
+from berth.planner.notes import refusal, remark
+from berth.planner.placement import Seat
+from berth.planner.plan import (
+    Argument,
+    EnginePlan,
+    ExistingEngine,
+    HubWeights,
+    ImageEngine,
+    Installation,
+    Note,
+    OciWeights,
+    PackagedEngine,
+    PathWeights,
+    RandomWeights,
+    ReplicaPlan,
+    S3Weights,
+    Severity,
+    Weights,
+)
+from berth.planner.sizing import Sized, share_of
+from berth.planner.verdict import CardVerdict, Verdict
+from berth.spec.models import Model, Revision, Source
+from berth.spec.problems import nearest
+
+OnChange = Literal["surge", "hold", "refuse"]
+
+CPU_CACHE = Bytes(2**30)
+"""KV cache in bytes on a CPU where the stack file gives none: the engine's own default takes 4 GiB and more."""
+
+_DEFAULT_CONCURRENCY = 256
+"""Requests at a time where neither the stack file nor the memory model says a number: vLLM's own default."""
+
+
+def version_of(spec: Revision) -> str:
+    """The engine's version; the newest that is known where the stack file says none."""
+    return spec.engine.version or newest(spec.engine.name)
+
+
+def device_of(seat: Seat) -> Device:
+    """What the replica's engine computes on."""
+    return seat.spec.engine.device or ("cuda" if seat.cards or seat.on_cluster else "cpu")
+
+
+def replica(
+    one: Sized, model: Model, *, order: int, profile: str, cards: tuple[CardVerdict, ...], notes: list[Note]
+) -> ReplicaPlan:
+    """One replica; what is wrong with it goes to `notes`."""
+    seat, spec = one.seat, one.seat.spec
+    device = device_of(seat)
+    engine = ENGINES.get(spec.engine.name)
+    arguments, environment = _rendered(one, engine, device, profile, notes)
+    return ReplicaPlan(
+        model=seat.model,
+        revision=seat.revision,
+        index=seat.index,
+        host=seat.host,
+        cards=seat.cards,
+        port=seat.port or 0,
+        engine=EnginePlan(
+            name=spec.engine.name,
+            version=one.version,
+            device=device,
+            installation=_installation(one, engine, device, notes),
+        ),
+        weights=weights_of(spec.source, seat.where, notes),
+        served_names=(seat.model, *model.aliases),
+        arguments=arguments,
+        environment={**environment, **spec.environment},
+        secrets=dict(spec.secrets),
+        on_change=_on_change(one, model, cards, notes),
+        start_order=order,
+        start_timeout_s=spec.start_timeout,
+        stop_timeout_s=spec.stop_timeout,
+        max_concurrency=spec.concurrency or _DEFAULT_CONCURRENCY,
+        memory=one.memory,
+    )
+
+
+def intent_of(one: Sized, device: Device, profile: str) -> Intent:
+    """What is asked of the engine, shares that the planner chose included."""
+    seat, spec, serving = one.seat, one.seat.spec, one.serving
+    share, cache = share_of(spec, profile), spec.kv_cache
+    if one.chosen and serving is not None:
+        share, cache = serving.share, serving.kv_cache_bytes
+    if device == "cpu" and cache is None and spec.engine.name == "vllm":
+        cache = CPU_CACHE
+    lora = spec.lora
+    return Intent(
+        context=spec.context,
+        concurrency=spec.concurrency,
+        task=spec.task if "task" in spec.model_fields_set else None,
+        dtype=spec.dtype,
+        quantization=spec.quantization,
+        load_format=spec.load_format or ("dummy" if spec.source.random is not None else None),
+        kv_cache_dtype=spec.kv_cache_dtype,
+        tensor_parallel=seat.tensor,
+        pipeline_parallel=seat.pipeline,
+        data_parallel=spec.parallel.data,
+        expert_parallel=spec.parallel.expert,
+        lora=tuple(Adapter(name=held.name, path=_where(held.source)) for held in lora.adapters) if lora else (),
+        max_loras=lora.max_loras if lora is not None else None,
+        max_lora_rank=lora.max_rank if lora is not None else None,
+        model_impl=spec.model_impl,
+        trust_remote_code=spec.trust_remote_code,
+        cpu_offload=spec.cpu_offload,
+        images_per_prompt=spec.images_per_prompt,
+        share=share,
+        kv_cache=cache,
+        kv_tokens=one.memory.kv_tokens if one.memory is not None and cache is not None else None,
+        card_memory=one.gpu.cuda_total if one.gpu is not None else None,
+    )
+
+
+def weights_of(source: Source, where: str, notes: list[Note]) -> Weights:
+    """Where a model's weights come from, as the plan says it."""
+    if source.hub is not None:
+        weights = HubWeights(repo=source.hub, revision=str(source.revision), token=source.token)
+        return replace(weights, endpoint=source.endpoint) if source.endpoint is not None else weights
+    if source.path is not None:
+        return PathWeights(path=source.path)
+    if source.s3 is not None:
+        return S3Weights(url=source.s3, connection=source.connection)
+    if source.oci is not None:
+        return OciWeights(image=source.oci)
+    shape = str(source.random)
+    if shape not in random_model.SHAPES:
+        near = nearest(shape, random_model.SHAPES)
+        hint = f"did you mean {near}?" if near else f"there are {', '.join(random_model.SHAPES)}"
+        notes.append(refusal(f"{where}.source.random", f"is {shape}, must be a random model that Berth knows; {hint}"))
+    return RandomWeights(shape=shape)
+
+
+def _where(source: Source) -> str:
+    return str(getattr(source, source.kind))
+
+
+def _rendered(
+    one: Sized, engine: Engine | None, device: Device, profile: str, notes: list[Note]
+) -> tuple[Mapping[str, Argument | Sequence[str]], Mapping[str, str]]:
+    if engine is None:
+        return {}, {}
+    spec = one.seat.spec
+    found = engine.render(
+        intent_of(one, device, profile), spec.args, version=one.version, device=device, unchecked=spec.unchecked_args
+    )
+    if one.seat.index == 0:  # replicas of one revision differ in nothing that is rendered
+        notes += [
+            Note(severity=Severity(note.severity), where=f"{one.seat.where}.{note.where}", text=note.text)
+            for note in found.notes
+        ]
+    return found.arguments, found.environment
+
+
+def _installation(one: Sized, engine: Engine | None, device: Device, notes: list[Note]) -> Installation:
+    seat, said = one.seat, one.seat.spec.engine
+    if said.environment is not None:
+        return ExistingEngine(path=said.environment.path)
+    if said.image is not None:
+        return ImageEngine(image=said.image)
+    if seat.in_container:
+        return ImageEngine(image=_image(one, device, notes))
+    package: Package | None = engine.packaged(one.version, device) if engine is not None else None
+    if package is None:
+        where = f"{seat.where}.engine.version"
+        text = f"is {one.version}, which Berth cannot install from packages for {device}"
+        todo = f"use {newest(said.name)}, an environment that is there already, or the runtime docker with an image"
+        if not any(note.where == where for note in notes):
+            notes.append(refusal(where, f"{text}; {todo}"))
+        return ExistingEngine(path="")
+    return PackagedEngine(
+        requirements=package.requirements,
+        overrides=package.overrides,
+        overlay=package.overlay,
+        python=package.python,
+    )
+
+
+def _image(one: Sized, device: Device, notes: list[Note]) -> str:
+    """The engine's own image of the version."""
+    seat = one.seat
+    built = release(seat.spec.engine.name, one.version)
+    if built is None or device == "cpu":
+        text = f"is {one.version} on {device}, for which Berth knows no image; name one under engine.image"
+        notes.append(refusal(f"{seat.where}.engine", text))
+        return ""
+    if seat.index == 0:
+        notes.append(remark(f"{seat.where}.engine.image", f"is not said, {built.image} is taken"))
+    return built.image
+
+
+def _on_change(one: Sized, model: Model, cards: tuple[CardVerdict, ...], notes: list[Note]) -> OnChange:
+    """How the replica is replaced; `auto` is surge where old and new fit side by side, hold elsewhere."""
+    if model.on_change not in {"surge", "auto"}:
+        return "refuse" if model.on_change == "refuse" else "hold"
+    room = _room_for_two(one, cards)
+    if model.on_change == "surge":
+        if room is False and one.memory is not None:
+            text = (
+                f"is surge, must be hold or refuse: a second {one.memory.used} beside the running one does not fit "
+                "its card"
+            )
+            notes.append(refusal(f"models.{one.seat.model}.on_change", text))
+        return "surge"
+    return "surge" if room is True and not one.seat.on_cluster else "hold"
+
+
+def _room_for_two(one: Sized, cards: tuple[CardVerdict, ...]) -> bool | None:
+    """Whether each of its cards has room for the replica once more; None when that is not known."""
+    mine = [card for card in cards if card.host == one.seat.host and card.index in one.seat.cards]
+    if one.memory is None or not mine or any(card.verdict is Verdict.UNKNOWN for card in mine):
+        return None
+    return all(card.free >= one.memory.used for card in mine)

@@ -1,0 +1,62 @@
+"""What a stack file may say, the planner plans, and `pulumi up` cannot apply yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from berth.spec.stack import Stack
+
+_YET = "is planned but cannot be applied yet"
+
+
+def unbuilt(stack: Stack) -> Iterator[tuple[str, str]]:
+    """Where and what, one for each thing that is not built."""
+    for name, host in stack.hosts.items():
+        if host.runtime == "docker":
+            yield f"hosts.{name}.runtime", f"docker {_YET}; process can"
+        if host.connection != "local":
+            yield f"hosts.{name}.connection", f"ssh {_YET}; local can"
+        for part in ("driver", "docker", "container_toolkit"):
+            if getattr(host.prerequisites, part) is not None:
+                yield f"hosts.{name}.prerequisites.{part}", f"{part} {_YET}; install it by hand"
+    for name, cluster in stack.clusters.items():
+        yield f"clusters.{name}", f"runtime {cluster.kind} {_YET}"
+    yield from _of_models(stack)
+    yield from _of_gateway(stack)
+    monitoring = stack.monitoring
+    for part, wanted in (
+        ("gpu", monitoring.gpu),
+        ("prometheus", monitoring.prometheus is not None),
+        ("grafana", monitoring.grafana is not None),
+    ):
+        if wanted:
+            yield f"monitoring.{part}", f"{part} {_YET}"
+
+
+def _of_models(stack: Stack) -> Iterator[tuple[str, str]]:
+    on_hosts = set(stack.hosts)
+    for name, model in stack.models.items():
+        if model.path_prefix is not None:
+            yield f"models.{name}.path_prefix", f"a path prefix {_YET}; clients name the model in the request"
+        if model.prove.load is not None:
+            yield f"models.{name}.prove.load", f"a load test {_YET}; the smoke test can"
+        for revision in model.revisions.values():
+            if revision.lora is not None and revision.lora.adapters:
+                yield f"models.{name}.lora", f"LoRA adapters {_YET}"
+            local = any(place.host in on_hosts or place.group is not None for place in revision.place)
+            if local and revision.source.kind in {"s3", "oci"}:
+                yield f"models.{name}.source", f"{revision.source.kind} weights on a host: {_YET}; hub and path can"
+            if local and revision.engine.name != "vllm":
+                yield f"models.{name}.engine", f"{revision.engine.name} {_YET}; vllm can"
+
+
+def _of_gateway(stack: Stack) -> Iterator[tuple[str, str]]:
+    gateway = stack.gateway
+    if gateway is None:
+        return
+    if gateway.tls is not None:
+        yield "gateway.tls", f"encryption at the gateway {_YET}"
+    if gateway.limits is not None or any(key.limits is not None for key in gateway.keys):
+        yield "gateway.limits", f"a limit for each client {_YET}"
+    if any(key.models for key in gateway.keys):
+        yield "gateway.keys", f"a client's own list of models {_YET}"
