@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from berth.catalogue.models.fields import HEADS, HIDDEN, LAYERS, number
 from berth.catalogue.models.shape import Attention, Latent
 
 __all__ = ["attention_of", "layer_kinds"]
@@ -16,9 +17,7 @@ _ALWAYS_WINDOWED = frozenset({"mistral", "mixtral", "phi3", "starcoder2", "minis
 
 def layer_kinds(text: Mapping[str, Any], family: str) -> tuple[str, ...]:
     """One word per decoder layer: `full`, `sliding`, `chunked`, `recurrent`, `both`, `moe`, `mlp` or `none`."""
-    count = next(
-        int(text[key]) for key in ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "L") if key in text
-    )
+    count = number(text, *LAYERS)
     if isinstance(text.get("hybrid_override_pattern"), str):
         names = {"M": "recurrent", "*": "full", "E": "moe", "-": "mlp"}
         return tuple(names[letter] for letter in text["hybrid_override_pattern"] if letter in names)
@@ -108,8 +107,7 @@ def attention_of(
 
 
 def _heads(text: Mapping[str, Any]) -> tuple[int, int, int]:
-    heads = next(int(text[key]) for key in ("num_attention_heads", "n_head", "n_heads", "num_heads") if key in text)
-    hidden = next(int(text[key]) for key in ("hidden_size", "n_embd", "d_model", "dim") if key in text)
+    heads, hidden = number(text, *HEADS), number(text, *HIDDEN)
     kv_heads = text.get("num_key_value_heads") or text.get("num_kv_heads") or text.get("multi_query_group_num")
     if kv_heads is None:
         kv_heads = 1 if text.get("multi_query") and not text.get("new_decoder_architecture") else heads

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from berth.catalogue.models.attention import attention_of, layer_kinds
+from berth.catalogue.models.fields import HIDDEN, MissingNumbers, number
 from berth.catalogue.models.quantization import from_config as quantization_of
 from berth.catalogue.models.recurrent import recurrent_of
 from berth.catalogue.models.shape import Experts, ModelShape, Quantization
@@ -41,10 +42,6 @@ _UNSIZED = {  # families whose memory this loader does not compute
 }  # fmt: skip
 
 
-class MissingNumbers(ValueError):
-    """A config.json lacks a number that every model needs."""
-
-
 def read_config(config: Mapping[str, Any], *, name: str = "", origin: str = "config.json") -> ModelShape:
     """The shape that a config.json describes.
 
@@ -69,8 +66,8 @@ def read_config(config: Mapping[str, Any], *, name: str = "", origin: str = "con
         name=name,
         architecture=str(architectures[0]),
         layers=len(kinds),
-        hidden=_number(text, "hidden_size", "n_embd", "d_model", "dim"),
-        vocab=_number(text, "vocab_size", "padded_vocab_size"),
+        hidden=number(text, *HIDDEN),
+        vocab=number(text, "vocab_size", "padded_vocab_size"),
         tied=_tied(config, text, family),
         intermediate=intermediate(text, family),
         dense_layers=_dense_layers(text, family, kinds, experts),
@@ -101,7 +98,7 @@ def intermediate(text: Mapping[str, Any], family: str) -> int:
                 return int(text.get("intermediate_size_mlp", value))
             return int(value)
     if family in {"gpt2", "bloom", "gptj", "gpt_neo", "falcon", "gpt_bigcode", "mpt", "codegen"}:
-        return 4 * _number(text, "hidden_size", "n_embd", "d_model")
+        return 4 * number(text, *HIDDEN)
     return 0
 
 
@@ -112,14 +109,6 @@ def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
         if isinstance(inner, Mapping) and (inner.get("hidden_size") or any(deeper in inner for deeper in _TEXT)):
             return _text_part(inner)
     return config
-
-
-def _number(text: Mapping[str, Any], *keys: str) -> int:
-    for key in keys:
-        value = text.get(key)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    raise MissingNumbers(f"config.json has no {keys[0]}; a model's config.json must have it to be sized")
 
 
 def _tied(config: Mapping[str, Any], text: Mapping[str, Any], family: str) -> bool:
@@ -221,7 +210,7 @@ def _dense_layers(text: Mapping[str, Any], family: str, kinds: tuple[str, ...], 
 
 def _extra(text: Mapping[str, Any], family: str, kinds: tuple[str, ...]) -> int:
     """Parameters beside the common parts: learned positions, per-layer embeddings of Gemma 3n and 4."""
-    hidden = _number(text, "hidden_size", "n_embd", "d_model", "dim")
+    hidden = number(text, *HIDDEN)
     extra = 0
     if family in _LEARNED_POSITIONS:
         extra += (_context(text, text) + 2) * hidden

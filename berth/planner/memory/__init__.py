@@ -3,6 +3,7 @@
 `predict` is the way in; every term is a function of its own with the source of its formula.
 """
 
+from berth.planner.memory.alternatives import Alternative, alternatives
 from berth.planner.memory.cache import kv_bytes_for
 from berth.planner.memory.card import Resident, place
 from berth.planner.memory.predict import largest_context, predict, smallest_share
@@ -11,6 +12,7 @@ from berth.planner.memory.startup import StartupCheck, startup_check
 from berth.planner.memory.terms import Footprint, footprint, share_of
 
 __all__ = [
+    "Alternative",
     "Batch",
     "Footprint",
     "Generation",
@@ -18,6 +20,7 @@ __all__ = [
     "Resident",
     "Serving",
     "StartupCheck",
+    "alternatives",
     "batch_of",
     "default_share",
     "footprint",

@@ -110,8 +110,8 @@ def _runner_v2(shape: ModelShape, serving: Serving) -> bool:
 def encoder(shape: ModelShape, serving: Serving, batch: Batch) -> tuple[Bytes, Bytes]:
     """The vision tower on as many of its largest items as one step may take: its peak, and its outputs that stay.
 
-    Source: profile_run of v1/worker/gpu_model_runner.py with the budget of v1/core/encoder_cache_manager.py. Alive at
-    the peak are pixels, residual and rotary tables (five hidden states) and the wider of attention and feed-forward part.
+    Source: profile_run of v1/worker/gpu_model_runner.py with the budget of v1/core/encoder_cache_manager.py. At the
+    peak, pixels, residual and rotary tables (five hidden states) and the wider of attention and feed-forward part live.
     """
     vision = shape.vision
     if vision is None or serving.images_per_prompt == 0:

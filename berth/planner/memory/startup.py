@@ -49,11 +49,9 @@ def startup_check(
     checks = serving.engine == "vllm" and generation_of(serving.version, gpu) >= Generation.V1
     on_top = parts.on_top - (Bytes(0) if parts.context_in_budget else parts.context)
     if checks:
-        wanted = (
-            Bytes(round(gpu.cuda_total * share))
-            if serving.kv_cache_bytes is None
-            else max(Bytes(round(gpu.cuda_total * (serving.share or 0))), budget)
-        )
+        wanted = Bytes(round(gpu.cuda_total * share))
+        if serving.kv_cache_bytes is not None:
+            wanted = Bytes(max(wanted, budget))
         reason = (
             f"at its start {free.gib:.2f} to {most_free.gib:.2f} GiB of {gpu.cuda_total.gib:.2f} are free (others hold "
             f"{others.gib:.2f}, its own CUDA context {gpu.context.gib:.2f}), and vLLM refuses to start below "
@@ -70,7 +68,7 @@ def startup_check(
     elif margin < _NOISE:
         verdict = Verdict.TIGHT
     elif room < 0:
-        verdict = Verdict.TIGHT
+        verdict = Verdict.DOES_NOT_FIT if best - on_top < -(on_top // 2) - _NOISE else Verdict.TIGHT
         text = (
             f"{on_top.gib:.2f} GiB beyond the budget (CUDA graphs and the like) leave {room.gib:+.2f} GiB of the card; "
             "lower the share a little or set enforce_eager"

@@ -1,0 +1,112 @@
+"""NVIDIA drivers: which CUDA a driver runs, which card a driver drives, how long a branch lives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+from packaging.version import Version
+
+from berth.catalogue.gpus import Gpu
+
+__all__ = ["Branch", "branch_of", "minimum_for_cuda", "native_cuda", "open_only", "problems", "shown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """A driver branch: its number, its kind (`LTS`, `production`, `new feature`, `unknown`) and its last day."""
+
+    number: int
+    kind: str
+    end: date | None
+
+    def supported(self, today: date) -> bool:
+        """Whether the branch still gets updates on a day; a branch whose end is not known does."""
+        return self.end is None or today <= self.end
+
+
+def shown(driver: Version) -> str:
+    """A driver version as NVIDIA writes it: parts after the first have two digits at least (580.65.06)."""
+    first, *rest = driver.release
+    return ".".join([str(first), *(f"{part:02d}" for part in rest)])
+
+
+def branch_of(driver: Version) -> Branch:
+    """The branch of a driver version, `unknown` where the catalogue does not list it."""
+    row = _document()["branches"].get(str(driver.major))
+    if row is None:
+        return Branch(number=driver.major, kind="unknown", end=None)
+    return Branch(number=driver.major, kind=row["kind"], end=row.get("end"))
+
+
+def minimum_for_cuda(cuda: Version) -> Version:
+    """The least driver for an image of that CUDA release, by minor-version compatibility.
+
+    Raises:
+        LookupError: the major version is not in the catalogue.
+    """
+    least = _document()["minimum"].get(str(cuda.major))
+    if least is None:
+        raise LookupError(f"CUDA {cuda} is not in the catalogue of drivers")
+    return Version(str(least))
+
+
+def native_cuda(driver: Version) -> Version | None:
+    """The newest CUDA release that the driver's branch runs by itself; None before 525."""
+    known = {int(number): Version(str(cuda)) for number, cuda in _table("native").items()}
+    numbers = [number for number in known if number <= driver.major]
+    return known[max(numbers)] if numbers else None
+
+
+def open_only(driver: Version) -> bool:
+    """Whether the branch's packages hold open kernel modules only."""
+    return driver.major >= int(_document()["open_only_from"]["branch"])
+
+
+def problems(driver: Version, gpu: Gpu, cuda: Version | None = None) -> tuple[str, ...]:
+    """What stands between a driver and a card, and an image's CUDA; nothing when they go together.
+
+    Each is one sentence: what is, what must be, what to do.
+    """
+    found: list[str] = []
+    if driver < gpu.minimum_driver:
+        found.append(
+            f"driver {shown(driver)} does not know {gpu.name}; {shown(gpu.minimum_driver)} or newer does, install branch "
+            f"{max(gpu.minimum_driver.major, _default_branch(gpu))}"
+        )
+    if gpu.last_branch is not None and driver.major > gpu.last_branch:
+        found.append(
+            f"driver {shown(driver)} has dropped {gpu.name}; branch {gpu.last_branch} is the last to drive it, pin it"
+        )
+    if gpu.open_modules == "unsupported" and open_only(driver):
+        found.append(
+            f"driver {shown(driver)} has open kernel modules only, {gpu.name} needs the proprietary ones; "
+            f"pin branch {gpu.last_branch}"
+        )
+    if cuda is not None and driver < minimum_for_cuda(cuda):
+        least = minimum_for_cuda(cuda)
+        found.append(
+            f"driver {shown(driver)} cannot run CUDA {cuda}; {shown(least)} or newer can, install branch "
+            f"{max(least.major, _default_branch(gpu))} or choose an image with an older CUDA"
+        )
+    return tuple(found)
+
+
+def _default_branch(gpu: Gpu) -> int:
+    """The long-lived branch to name: 580 drives everything from Volta to Blackwell until June 2028."""
+    return max(580, gpu.minimum_driver.major)
+
+
+def _table(name: str) -> dict[str, Any]:
+    return {key: value for key, value in _document()[name].items() if key != "source"}
+
+
+@cache
+def _document() -> dict[str, Any]:
+    text = resources.files(__name__).joinpath("drivers.yaml").read_text(encoding="utf-8")
+    document: dict[str, Any] = yaml.safe_load(text)
+    return document
