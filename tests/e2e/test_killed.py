@@ -1,6 +1,6 @@
 """A killed update at any moment: the next one converges, and a destroy leaves nothing.
 
-A few seeds here; `make soak` runs many (BERTH_SOAK).
+A few seeds here, many in `make soak`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from standin import install
 
 pytestmark = pytest.mark.pulumi
 
-SEEDS = range(int(os.environ.get("BERTH_KILL_SEEDS", "10")))
+SEEDS = [*range(10), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(10, 60))]
+REAL_SEEDS = [*range(2), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 12))]
 LONGEST_S = 14  # of a first deployment with the light engine on two cores, so that kills fall all along it
+REAL_LONGEST_S = 60  # the same with the real engine
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +76,23 @@ def killed(project: Project, stack_name: str, after_s: float) -> bool:
 def test_killed_then_up_converges(project: Project, environment: Path, ports: Callable[[], int], seed: int) -> None:
     project.write("light", stack(ports(), environment))
     killed(project, "light", random.Random(seed).uniform(0.5, LONGEST_S))  # noqa: S311 -- a moment, not a secret
+    _converges(project)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("seed", REAL_SEEDS)
+def test_killed_with_the_real_engine_then_up_converges(
+    project: Project, environment: Path, ports: Callable[[], int], seed: int
+) -> None:
+    content = stack(ports(), environment, first={"start_timeout": "5m", "args": {"enforce_eager": True}})
+    del content["models"]["first"]["engine"]["environment"]
+    project.write("light", content)
+    killed(project, "light", random.Random(seed).uniform(0.5, REAL_LONGEST_S))  # noqa: S311 -- as above
+    _converges(project)
+
+
+def _converges(project: Project) -> None:
+    """The next update ends well, leaves nothing pending and nothing twice, and takes down cleanly."""
     until(lambda: not _providers(project), "the end of the killed update's provider", 10)
 
     run(project, "light", "up").ok()
