@@ -18,8 +18,15 @@ from packaging.version import Version
 from tools.extract_flags import merge, releases
 from tools.extract_flags.architectures import architectures
 from tools.extract_flags.fetch import sources
+from tools.extract_flags.quantizations import literal, quantizations
 
 _HERE = Path(__file__).parent
+_REGISTERED = {
+    "quantization": ("vllm/model_executor/layers/quantization/__init__.py", "QuantizationMethods"),
+    "load-format": ("vllm/model_executor/model_loader/__init__.py", "LoadFormats"),
+}
+"""Where vLLM lists the built-in choices of flags that plugins may add to."""
+
 _CATALOGUE = _HERE.parent.parent / "berth/catalogue/engines"
 
 
@@ -36,6 +43,7 @@ def main() -> None:
     write_flags(chosen.engine, tables, {version: "==".join(listed[version]) for version in folders}, chosen.to)
     if chosen.engine == "vllm":
         write_architectures({version: architectures(folder) for version, folder in folders.items()}, chosen.to)
+        write_quantizations({version: quantizations(folder) for version, folder in folders.items()}, chosen.to)
 
 
 def read(engine: str, folder: Path) -> list[dict[str, Any]]:
@@ -48,7 +56,13 @@ def read(engine: str, folder: Path) -> list[dict[str, Any]]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{folder}: its flags could not be read\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout)  # type: ignore[no-any-return]  # a list of objects, by read_*.py
+    flags: list[dict[str, Any]] = json.loads(done.stdout)
+    for flag in flags if engine == "vllm" else []:
+        # From 0.9.2 and 0.10.1 on plugins may add to these, so the parser no longer lists them; the registry does.
+        path, name = _REGISTERED.get(flag["name"], ("", ""))
+        if path and "choices" not in flag and (choices := literal(folder / path, name)):
+            flag["choices"] = choices
+    return flags
 
 
 def write_flags(engine: str, tables: Mapping[str, list[dict[str, Any]]], origins: Mapping[str, str], to: Path) -> None:
@@ -73,6 +87,17 @@ def write_architectures(tables: Mapping[str, set[str]], to: Path) -> None:
     }
     text = merge.one_per_line(head, "architectures", ranges)
     (to / "vllm/architectures.json").write_text(text, encoding="utf-8")
+
+
+def write_quantizations(tables: Mapping[str, Mapping[str, int]], to: Path) -> None:
+    """Writes `quantizations.json`."""
+    head = {
+        "origin": "QuantizationMethods and get_min_capability of each release, read from its package by "
+        "tools/extract_flags; capability in tenths, 0 where none is said",
+        "releases": list(tables),
+    }
+    text = merge.one_per_line(head, "quantizations", merge.quantizations_by_range(tables))
+    (to / "vllm/quantizations.json").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,16 @@ def architectures_by_range(
     return ranges
 
 
+def quantizations_by_range(tables: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
+    """One entry per method and run of releases with the same minimum capability."""
+    return flags_by_range(
+        {
+            version: [{"name": name, "capability": floor} for name, floor in table.items()]
+            for version, table in tables.items()
+        }
+    )
+
+
 def one_per_line(head: Mapping[str, Any], key: str, rows: Sequence[Any] | Mapping[str, Any]) -> str:
     """JSON with the rows of `key` one to a line, so that a new release is a readable diff."""
     lines = [f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}," for name, value in head.items()]
