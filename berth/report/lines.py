@@ -48,7 +48,7 @@ def _host(host: HostView) -> Iterator[str]:
 
 
 def _free(card: CardView) -> str:
-    return f", {card.free} free" if card.free >= 0 else f", {Bytes(-card.free)} missing"
+    return f", {card.missing} missing" if card.missing else f", {Bytes(abs(card.free))} free"
 
 
 def _parts(use: Use) -> str:

@@ -86,7 +86,7 @@ def _card(card: CardView) -> Iterator[str]:
     yield f"| GiB | {parts} | used | KV tokens | requests |"
     yield f"| :-- |{' --: |' * (len(Part) + 3)}"
     yield from (_row(use) for use in card.uses)
-    word = "missing" if card.free < 0 else "free"
+    word = "missing" if card.missing else "free"
     yield f"| *{word}* |{'  |' * len(Part)} *{abs(card.free.gib):.1f}* |  |  |"
     yield ""
     if lines := [f"**{lead}** {escape(line)}" for lead, line in advice(card)]:

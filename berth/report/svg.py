@@ -131,7 +131,7 @@ def _host(drawing: _Drawing, host: HostView) -> None:
 def _card(drawing: _Drawing, card: CardView) -> None:
     drawing.y += 18
     used = drawing.text(_MARGIN, card.title, "strong", room=_INNER / 3)
-    room = f"{Bytes(-card.free)} missing" if card.free < 0 else f"{card.free} free"
+    room = f"{card.missing} missing" if card.missing else f"{Bytes(abs(card.free))} free"
     drawing.text(_MARGIN + used + 10, card.hardware, "muted", room=_INNER / 2)
     drawing.text(
         _WIDTH - _MARGIN, f"{card.verdict}, {room}", "strong", "end", _TONES[card.verdict.value], room=_INNER / 3
@@ -174,7 +174,7 @@ def _bar(drawing: _Drawing, card: CardView) -> None:
                 ET.SubElement(element, "title").text = clean(f"{use.name}: {part} {amount}")
             size += amount
         drawing.box(_x(card, size) - 1, 2, _BAR, "panel-gap")
-    if card.free < 0:
+    if card.missing:
         _beyond(drawing, card)
     drawing.y += _BAR
 

@@ -113,7 +113,7 @@ def _table(card: CardView, *, ascii_only: bool, roomy: bool) -> Table:
     for use in card.uses:
         cells = [f"{use.memory.kv_tokens:,}", f"{use.memory.max_concurrency:.1f}"] if use.memory and roomy else []
         table.add_row(Text(clean(use.name)), *_numbers(use), Text(f"{use.size.gib:.1f}", style="bold"), *cells)
-    word, style = ("missing", "bold red") if card.free < 0 else ("free", "bright_black")
+    word, style = ("missing", "bold red") if card.missing else ("free", "bright_black")
     table.add_row(Text(word, style=style), *[""] * len(Part), Text(f"{abs(card.free.gib):.1f}", style=style))
     return table
 

@@ -21,6 +21,7 @@ class Part(StrEnum):
     OVERHEAD = "overhead"
 
 
+_SHOWN = Bytes.from_gib(0.05)
 _ACTIVATIONS = ("activation", "graph", "profil")
 
 
@@ -68,6 +69,11 @@ class CardView:
         """`RTX 5090, 31.8 GiB`, or `2 x A40, 44.4 GiB each` for like ones."""
         count = len(self.indices)
         return f"{count} x {self.model}, {self.total} each" if count > 1 else f"{self.model}, {self.total}"
+
+    @property
+    def missing(self) -> Bytes:
+        """What the card does not have; none when it is less than a number of a report can show."""
+        return Bytes(-self.free) if -self.free >= _SHOWN else Bytes(0)
 
     @property
     def scale(self) -> Bytes:
@@ -211,20 +217,17 @@ def conclusion(plan: Plan) -> str:
         return placed
     closest = min(plan.cards, key=lambda card: card.free)
     place = f"on {closest.host} gpu {closest.index}"
-    if closest.free < 0:
+    if -closest.free >= _SHOWN:
         return f"{placed}; {Bytes(-closest.free)} are missing {place}"
-    return f"{placed}; {closest.free} free {place}{', the fullest' if cards > 1 else ''}"
+    return f"{placed}; {Bytes(max(0, closest.free))} free {place}{', the fullest' if cards > 1 else ''}"
 
 
 def remarks(plan: Plan) -> tuple[tuple[str, str], ...]:
     """What to know about the plan, each with its word: refusals, warnings, what cannot be applied yet, notes."""
-    by_severity = {severity: [str(note) for note in plan.notes if note.severity is severity] for severity in Severity}
-    return (
-        *(("refusal", text) for text in by_severity[Severity.REFUSAL]),
-        *(("warning", text) for text in by_severity[Severity.WARNING]),
-        *(("not yet", text) for text in plan.unbuilt),
-        *(("note", text) for text in by_severity[Severity.NOTE]),
-    )
+    said = [(note.severity.value, str(note)) for note in plan.notes if str(note) not in plan.unbuilt]
+    said += [("not yet", text) for text in plan.unbuilt]
+    order = [Severity.REFUSAL, Severity.WARNING, "not yet", Severity.NOTE]
+    return tuple(dict.fromkeys(sorted(said, key=lambda remark: order.index(remark[0]))))
 
 
 def clean(text: str) -> str:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from socket import socket
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree as ET
 
@@ -204,8 +205,13 @@ def test_the_comment_quotes_a_real_preview_and_leaves_the_project_as_it_is(short
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns(".git", ".berth", ".venv", "__pycache__", "tests"))
     (project / ".venv").symlink_to(PROJECT / ".venv")
     for stack in (project / "stacks").glob("*.yaml"):
-        if stack.stem != "dev":
-            stack.unlink()
+        stack.unlink()
+    with socket() as gateway, socket() as engine:  # two free ports, since this machine may run the default stack
+        gateway.bind(("127.0.0.1", 0))
+        engine.bind(("127.0.0.1", 0))
+        text = TINY.replace("8000", str(gateway.getsockname()[1]))
+        text = text.replace("{host: here}]", f"{{host: here, port: {engine.getsockname()[1]}}}]")
+    (project / "stacks" / "quiet.yaml").write_text(text)
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file() and ".venv" not in path.parts}
     environ = {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "berth.cli", "plan", "--all", "--format", "markdown", "--preview"]

@@ -88,8 +88,9 @@ def test_tight_and_unknown_do_not_stop(verdict: Verdict) -> None:
 
 
 def test_refusals_come_first_and_what_cannot_be_applied_yet_is_said() -> None:
-    plan = replace(plans.three(), unbuilt=("docker is planned, not applied yet",))
-    plan = replace(plan, notes=(*plan.notes, plans.note(Severity.REFUSAL, "x", "y")))
+    plan = replace(plans.three(), unbuilt=("docker: is planned, not applied yet",))
+    again = plans.note(Severity.WARNING, "docker", "is planned, not applied yet")
+    plan = replace(plan, notes=(*plan.notes, again, plans.note(Severity.REFUSAL, "x", "y")))
     assert [word for word, _ in remarks(plan)] == ["refusal", "warning", "not yet", "note"]
 
 
