@@ -60,7 +60,9 @@ def _cluster(model: ModelRoute, share: RevisionShare, folder: str) -> Json:
         load_balancing_policy={"policies": [{"typed_extension_config": _least_request()}]},
         # An endpoint that was taken out is out, healthy or not; and when all are sick, say so instead of guessing.
         ignore_health_on_host_removal=True,
-        common_lb_config={"healthy_panic_threshold": {"value": 0}},
+        # Changes of health reach the workers at once; by default they follow a change of endpoints a second later, and
+        # the admin interface shows an engine as healthy that the workers do not use yet.
+        common_lb_config={"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         circuit_breakers={"thresholds": [_limits(most_requests(share.max_concurrency))]},
         health_checks=[_health_check()],
         typed_extension_protocol_options={

@@ -117,6 +117,30 @@ async def test_every_request_waits_while_an_engine_is_replaced(
     assert len(new.requests) == 40
 
 
+async def test_a_release_is_complete_as_soon_as_the_engine_shows_as_healthy(
+    serving: Any, old: Any, engines: Start, eventually: Make
+):
+    """SERVING may be written at once then: what the admin interface shows, the workers use."""
+    for engine in (await engines("new"), old, await engines("third")):
+        serving.serve("tiny@main", held=True)
+        await eventually(lambda: serving.endpoints_used("tiny@main"), "Envoy holds")
+        asked = [asyncio.create_task(timed(serving.chat("tiny"))) for _ in range(30)]
+        await eventually(lambda: waiting(serving, 30), "all of them wait")
+        start = time.monotonic()
+        serving.serve("tiny@main", engine, held=True)
+        await eventually(lambda shown=engine: healthy_is(serving, shown), "the engine is healthy", 1)
+        serving.serve("tiny@main", engine)
+        answers = await asyncio.gather(*asked)
+        assert {answer.status_code for answer, _ in answers} == {200}
+        assert {answer.json()["choices"][0]["text"] for answer, _ in answers} == {engine.name}
+        assert max(end for _, end in answers) - start < 2
+
+
+async def waiting(gateway: Any, count: int) -> bool:
+    name = "circuit_breakers.default.remaining_retries"
+    return (await gateway.admin(f"/stats?filter=tiny@main.{name}")).text.split()[-1] == str(256 - count)
+
+
 async def test_a_hold_that_lasts_too_long_ends_in_503(gateway: Make, model_of: Make, record_property: Make):
     one = gateway(model_of("tiny"), hold_limit_s=6)
     one.serve("tiny@main", held=True)
