@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from importlib.resources import files
+from textwrap import wrap
 from xml.etree import ElementTree as ET
 from zlib import crc32
 
@@ -142,8 +143,10 @@ def _card(drawing: _Drawing, card: CardView) -> None:
     if card.uses:
         _table(drawing, card)
     for lead, line in advice(card):
-        drawing.text(_MARGIN, f"{lead}: {line}", "" if lead != "because" else _TONES[card.verdict.value])
-        drawing.y += _LINE
+        tone = _TONES[card.verdict.value] if lead == "because" else ""
+        for part in wrap(clean(f"{lead}: {line}"), int(_INNER / _estimate("x", 13))):
+            drawing.text(_MARGIN, part, *filter(None, [tone]))
+            drawing.y += _LINE
     drawing.y -= 4
 
 

@@ -126,7 +126,8 @@ def reached(host: HostPlan) -> str:
 
 def _card(card: CardVerdict, replicas: Mapping[str, ReplicaPlan]) -> CardView:
     uses = tuple(_use(name, size, replicas.get(name)) for name, size in card.uses)
-    memories = [use.memory for use in uses if use.memory is not None and use.memory.verdict is not Verdict.FITS]
+    # The card's reasons sum up those of its replicas; these speak for themselves only where the card says nothing.
+    own = [(use, use.memory) for use in uses if use.memory is not None and use.memory.verdict is not Verdict.FITS]
     return CardView(
         host=card.host,
         indices=(card.index,),
@@ -135,8 +136,8 @@ def _card(card: CardVerdict, replicas: Mapping[str, ReplicaPlan]) -> CardView:
         uses=uses,
         free=card.free,
         verdict=card.verdict,
-        reasons=_once([*card.reasons, *(reason for memory in memories for reason in memory.reasons)]),
-        suggestions=_once([*card.suggestions, *(text for memory in memories for text in memory.suggestions)]),
+        reasons=_once(card.reasons or [f"{use.name}: {text}" for use, memory in own for text in memory.reasons]),
+        suggestions=_once(card.suggestions or [text for _, memory in own for text in memory.suggestions]),
     )
 
 

@@ -9,7 +9,19 @@ import pytest
 from berth.catalogue.units import Bytes
 from berth.planner.plan import ClusterPlan, Plan, Severity
 from berth.planner.verdict import CardVerdict, Verdict
-from berth.report.view import Outcome, Part, clean, conclusion, gpu_memory, hosts, outcome, part_of, remarks, stops
+from berth.report.view import (
+    Outcome,
+    Part,
+    advice,
+    clean,
+    conclusion,
+    gpu_memory,
+    hosts,
+    outcome,
+    part_of,
+    remarks,
+    stops,
+)
 from tests.report import plans
 
 
@@ -45,6 +57,16 @@ def test_what_a_card_carries_beyond_the_explained_is_overhead() -> None:
     (use,) = host.cards[0].uses
     assert use.parts[Part.OVERHEAD] == plans.gib(3)
     assert use.memory is None
+
+
+def test_a_card_that_says_why_speaks_for_its_replicas() -> None:
+    held = replace(plans.memory(1, 1, 0, 0), verdict=Verdict.TIGHT, reasons=("little is left",), suggestions=("less",))
+    one = plans.replica("qwen", held=held)
+    silent = replace(plans.card(one), verdict=Verdict.TIGHT)
+    (host,) = hosts(plans.plan(one, cards=(silent,)))
+    assert list(advice(host.cards[0])) == [("because", "qwen-main-0: little is left"), ("for more room", "less")]
+    (host,) = hosts(plans.plan(one, cards=(replace(silent, reasons=("qwen is tight",), suggestions=("a", "b")),)))
+    assert list(advice(host.cards[0])) == [("because", "qwen is tight"), ("for more room", "a"), ("or", "b")]
 
 
 def test_a_replica_without_gpu_memory_is_listed() -> None:
