@@ -17,9 +17,14 @@ try:
 except SpecError as error:
     refuse([str(problem) for problem in error.problems])
 
+pulumi.log.info("\n".join(lines(plan)))
 if found := [*map(str, plan.refusals), *problems(plan, project)]:
     refuse(found)
 
-pulumi.log.info("\n".join(lines(plan)))
-for key, value in build(plan, project).items():
-    pulumi.export(key, value)
+if plan.unbuilt and pulumi.runtime.is_dry_run():
+    pulumi.log.warn("a preview of the plan alone: `pulumi up` refuses what is marked `not yet`")
+elif plan.unbuilt:
+    refuse(plan.unbuilt)
+else:
+    for key, value in build(plan, project).items():
+        pulumi.export(key, value)

@@ -30,7 +30,7 @@ def refuse(found: Sequence[str]) -> NoReturn:
 
 
 def problems(plan: Plan, project: Path) -> list[str]:
-    """What cannot be applied, or not here: a line each, before anything is declared."""
+    """What is not here although the plan needs it: a line each, before anything is declared."""
     config = pulumi.Config()
     missing = [
         f"secret {name}: it has no value; set one with `pulumi config set --secret {name}`"
@@ -45,7 +45,7 @@ def problems(plan: Plan, project: Path) -> list[str]:
         and isinstance(plan.hosts[replica.host].connection, Local)
         and not (project / Path(replica.weights.path).expanduser() / "config.json").is_file()
     ]
-    return [*plan.unbuilt, *missing, *gone]
+    return [*missing, *gone]
 
 
 def build(plan: Plan, project: Path) -> Mapping[str, Any]:

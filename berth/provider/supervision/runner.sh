@@ -1,6 +1,7 @@
 # Starts one service and stays with it; sourced by the service's own `run` script, which sets
 #   folder        the service's folder; run, state/ and this file lie in it
-#   locks         lock files, one for each card it uses, separated by spaces; may be empty
+#   locks         folders to lock, one for each card it uses, separated by spaces; may be empty. Folders, since a file in
+#                 a sticky folder can be opened by its owner alone where the kernel protects such files
 #   ready         a command line that ends with 0 once the service is ready; empty: ready when started
 #   ready_limit   after so many seconds the locks are given up even if it is not ready
 #   stop_signal   what ends it politely, and stop_timeout, the seconds before it is killed
@@ -93,13 +94,18 @@ take_locks() { # a process of its own holds them until descriptor 8 closes, whic
   exec 7<> "$state/held" 8<> "$state/hold"
   set -- sh -c 'echo held >&7; exec cat'
   for lock in $locks; do
-    if [ ! -e "$lock" ]; then (umask 0; : >> "$lock") 2> /dev/null || :; fi
+    if [ ! -e "$lock" ]; then mkdir -m 755 -- "$lock" 2> /dev/null || :; fi
     set -- flock -o -x "$lock" "$@"
   done
+  set -- sh -c '"$@" || echo failed >&7' hold "$@"
   say "waiting for its turn on: $locks"
   setsid "$@" < "$state/hold" > /dev/null 2>&1 8>&- &
   holder=$!
   read -r hold <&7
+  if [ "$hold" = failed ]; then
+    say "cannot lock $locks"
+    exit 1
+  fi
   say "has its turn"
 }
 

@@ -53,6 +53,7 @@ async def until_ready(
     offset = before.log_size
     exits = before.exits
     rest = b""
+    hopeless = False
     deadline = asyncio.get_running_loop().time() + limit_s
     while True:
         now = await status(host.quietly(), service, manager, log_from=offset)
@@ -68,10 +69,10 @@ async def until_ready(
                 host.say(f"{service.name}: {says}")
         if now.state == "running" and now.exits == exits:
             return now
-        failed = next((line for line in new if reader.hopeless(line)), None)
+        hopeless = hopeless or any(reader.hopeless(line) for line in new)
         if now.exits > exits:
             raise _failed(service, f"it ended with status {now.last_exit}", lines, reader)
-        if failed is not None and not now.log:
+        if hopeless and not now.log:  # it has said its last and does not end by itself
             raise _failed(service, "it cannot start", lines, reader)
         if asyncio.get_running_loop().time() > deadline:
             raise _failed(service, f"it was not ready within {limit_s:.0f} s", lines, reader)
