@@ -1,4 +1,7 @@
-"""A real Envoy with the files of `berth.gateway`, and engines that answer, stream, hang and die on command."""
+"""A real Envoy with the files of `berth.gateway`, and engines that answer, stream, hang and die on command.
+
+One long file, because tests are imported by path and cannot import from each other.
+"""
 
 from __future__ import annotations
 
