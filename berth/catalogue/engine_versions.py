@@ -16,7 +16,18 @@ from typing import Any, Literal
 import yaml
 from packaging.version import Version
 
-__all__ = ["Cuda", "Flag", "Flags", "Release", "architecture_range", "flags", "newest", "release"]
+__all__ = [
+    "Cuda",
+    "Flag",
+    "Flags",
+    "Release",
+    "architecture_range",
+    "flags",
+    "newest",
+    "quantization_floor",
+    "release",
+    "rows",
+]
 
 FlagType = Literal["switch", "int", "float", "str", "json"]
 
@@ -150,9 +161,26 @@ def release(engine: str, version: str) -> Release | None:
     )
 
 
-def newest(engine: str) -> str:
-    """The newest release that is known of an engine."""
-    return str(_builds()["newest"][engine])
+def newest(engine: str, device: Literal["cuda", "cpu"] = "cuda") -> str:
+    """The newest release that is known of an engine; builds for CPU come later than the release itself."""
+    known = _builds()["newest"]
+    return str(known["cpu"].get(engine, known[engine]) if device == "cpu" else known[engine])
+
+
+def rows(engine: str) -> list[Release]:
+    """One release for each change of an engine's build, oldest first: the first release of each row."""
+    found = [release(engine, row["from"]) for row in _builds()["engines"][engine]["releases"]]
+    return [held for held in found if held is not None]
+
+
+def quantization_floor(version: str, method: str) -> Capability | None:
+    """The least compute capability that vLLM asks of a quantization; None when it asks none or has no such method."""
+    read_from = flags("vllm", version).read_from
+    order = {name: place for place, name in enumerate(_releases_read("vllm"))}
+    for row in _read("vllm/quantizations.json")["quantizations"]:
+        if row["name"] == method and order[row["from"]] <= order[read_from] <= order[row["to"]] and row["capability"]:
+            return divmod(int(row["capability"]), 10)
+    return None
 
 
 def architecture_range(engine: str, architecture: str) -> tuple[str, str | None] | None:

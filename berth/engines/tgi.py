@@ -163,9 +163,6 @@ class Tgi:
         """The flags of a release; no usage reports, and requests as large as the gateway lets through."""
         del device  # there is one image for CUDA that is spoken of here
         rendering = Rendering("tgi", version, owned=_OWNED, gone=_GONE)
-        rendering.note(
-            "engine", "is tgi, in maintenance since December 2025: 3.3.7 is its last release; vllm and sglang go on"
-        )
         said = {name.lstrip("-").replace("-", "_") for name in args}
         _size(rendering, intent, said)
         _weights(rendering, intent)
