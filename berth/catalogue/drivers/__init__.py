@@ -75,8 +75,8 @@ def problems(driver: Version, gpu: Gpu, cuda: Version | None = None) -> tuple[st
     found: list[str] = []
     if driver < gpu.minimum_driver:
         found.append(
-            f"driver {shown(driver)} does not know {gpu.name}; {shown(gpu.minimum_driver)} or newer does, install branch "
-            f"{max(gpu.minimum_driver.major, _default_branch(gpu))}"
+            f"driver {shown(driver)} does not know {gpu.name}; {shown(gpu.minimum_driver)} or newer does, install "
+            f"branch {max(gpu.minimum_driver.major, _default_branch(gpu))}"
         )
     if gpu.last_branch is not None and driver.major > gpu.last_branch:
         found.append(

@@ -93,7 +93,9 @@ def sampler(shape: ModelShape, serving: Serving, batch: Batch, gpu: Gpu) -> Byte
         return Bytes(rows * shape.vocab * 6)
     if _runner_v2(shape, serving):
         return Bytes(rows * shape.vocab * _IN_PLACE)
-    unsorted = serving.version >= _TRITON_SAMPLER and rows >= _TRITON_ROWS
+    if serving.version >= _TRITON_SAMPLER:  # few rows are still sorted
+        return Bytes(round(shape.vocab * max(rows * _UNSORTED, min(rows, _TRITON_ROWS - 1) * _SORTED)))
+    unsorted = False
     if serving.installation == "image" and generation > Generation.V0 and serving.version < _FLASHINFER_OFF:
         unsorted = True
     return Bytes(round(rows * shape.vocab * (_UNSORTED if unsorted else _SORTED)))
@@ -116,14 +118,12 @@ def encoder(shape: ModelShape, serving: Serving, batch: Batch) -> tuple[Bytes, B
     vision = shape.vision
     if vision is None or serving.images_per_prompt == 0:
         return Bytes(0), Bytes(0)
-    patches = min(vision.patches, serving.context * vision.merge)
-    if vision.frames > 1:
-        fitting = (serving.context * vision.merge - patches) // patches
-        patches *= max(1, min(vision.frames, fitting))
-    tokens = max(1, patches // vision.merge)
-    items = max(1, batch.tokens // tokens)
+    patches = vision.patches * max(1, min(vision.frames, serving.context * vision.merge // vision.patches))
+    items = max(1, batch.tokens * vision.merge // patches)
     if serving.images_per_prompt is not None:
         items = min(items, serving.images_per_prompt * batch.sequences)
+    patches = min(patches, serving.context * vision.merge)
+    tokens = max(1, patches // vision.merge)
     inside = max(8 * vision.hidden, vision.matrices * vision.intermediate) / serving.tensor_parallel
     kept = items * tokens * shape.hidden * 2
     return Bytes(round(2 * items * patches * (5 * vision.hidden + inside)) + kept), Bytes(kept)

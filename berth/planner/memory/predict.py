@@ -13,7 +13,7 @@ from berth.catalogue.units import Bytes
 from berth.planner.memory.cache import bytes_per_request, pool_of
 from berth.planner.memory.serving import NOTHING, Serving
 from berth.planner.memory.startup import StartupCheck, startup_check
-from berth.planner.memory.terms import Footprint, footprint, share_of
+from berth.planner.memory.terms import Footprint, budget_of, footprint, share_of
 from berth.planner.verdict import ReplicaMemory, Term, Verdict
 
 __all__ = ["largest_context", "predict", "smallest_share"]
@@ -77,7 +77,7 @@ def predict(
         kv_tokens=pool.tokens,
         max_concurrency=pool.requests,
         share=estimate.share,
-        smallest_share=_smallest(estimate, needed, gpu),
+        smallest_share=_smallest(serving, estimate, needed, gpu, others),
         verdict=verdict,
         reasons=reasons,
         least=used - parts.activations,
@@ -89,7 +89,7 @@ def predict(
 def smallest_share(shape: ModelShape, serving: Serving, gpu: Gpu) -> float | None:
     """The least share, in steps of 0.005, that serves the declared context and concurrency; None when none does."""
     estimate = _estimate(shape, serving, gpu, Bytes(0), Bytes(0))
-    return _smallest(estimate, Bytes(serving.at_once * estimate.request), gpu)
+    return _smallest(serving, estimate, Bytes(serving.at_once * estimate.request), gpu, NOTHING)
 
 
 def largest_context(shape: ModelShape, serving: Serving, gpu: Gpu, others: Bytes = NOTHING) -> int | None:
@@ -115,7 +115,7 @@ def _estimate(shape: ModelShape, serving: Serving, gpu: Gpu, others: Bytes, leas
         available = serving.kv_cache_bytes
         budget = parts.counted + available
     else:
-        budget = Bytes(ceil(gpu.cuda_total * share))
+        budget = budget_of(serving, gpu, share, others)
         charged = others if parts.others_in_budget else Bytes(0)
         available = budget - parts.counted - charged
     check = startup_check(serving, gpu, share, budget, parts, others=others, others_least=least)
@@ -136,12 +136,15 @@ def _terms(shape: ModelShape, parts: Footprint, available: Bytes) -> tuple[Term,
     return tuple(Term(name=name, size=size, source=sources[name]) for name, size in sizes.items() if size)
 
 
-def _smallest(estimate: _Estimate, needed: Bytes, gpu: Gpu) -> float | None:
+def _smallest(serving: Serving, estimate: _Estimate, needed: Bytes, gpu: Gpu, others: Bytes) -> float | None:
     parts = estimate.parts
-    wanted = (parts.counted + needed + parts.uncertainty) / gpu.cuda_total
-    share = ceil(wanted / _STEP) * _STEP
-    room = 1 - parts.on_top / gpu.cuda_total
-    return round(share, 3) if share <= room else None
+    whole = budget_of(serving, gpu, 1.0, others)
+    charged = others if parts.others_in_budget else 0
+    if not whole:
+        return None
+    share = ceil((parts.counted + needed + parts.uncertainty + charged) / whole / _STEP) * _STEP
+    room = (gpu.cuda_total - parts.on_top) / whole
+    return round(share, 3) if share <= min(room, 1.0) else None
 
 
 def _judge(shape: ModelShape, serving: Serving, estimate: _Estimate) -> tuple[Verdict, tuple[str, ...], Bytes]:

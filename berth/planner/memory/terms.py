@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from berth.catalogue.gpus import Gpu
 from berth.catalogue.models import ModelShape
@@ -12,7 +13,9 @@ from berth.planner.memory.process import adapters, communication, context, graph
 from berth.planner.memory.serving import Batch, Generation, Serving, batch_of, default_share, generation_of
 from berth.planner.memory.weights import weights
 
-__all__ = ["Footprint", "footprint", "share_of"]
+__all__ = ["Footprint", "budget_of", "footprint", "share_of"]
+
+_TGI_ROOM = 0.9
 
 _SGLANG_SHARE_MEMORY = (  # up to GiB of the card: chunk of prefill, largest captured batch (server_args.py)
     (20, 2048, 8), (35, 2048, 24), (60, 4096, 32), (90, 8192, 256), (160, 8192, 256), (float("inf"), 16384, 512),
@@ -88,7 +91,7 @@ def footprint(shape: ModelShape, serving: Serving, gpu: Gpu) -> Footprint:
         outside_torch=outside_torch(serving, gpu, generation),
         graphs=graphs(shape, serving, batch, gpu),
         context=context(gpu) + (communication(serving, gpu, generation) if nccl_first(serving) else Bytes(0)),
-        graphs_in_budget=vllm and generation >= Generation.V1_GRAPHS,
+        graphs_in_budget=serving.engine == "tgi" or (vllm and generation >= Generation.V1_GRAPHS),
         context_in_budget=serving.engine == "tgi" or generation is Generation.V1_DEVICE,
         activations_in_budget=serving.engine != "sglang",
         fragments_counted=generation is Generation.V0_DEVICE,
@@ -112,6 +115,17 @@ def _sequences(serving: Serving, default: int) -> int:
 
 def _sglang_chunk(gpu: Gpu) -> tuple[int, int]:
     return next((chunk, largest) for limit, chunk, largest in _SGLANG_SHARE_MEMORY if gpu.memory.gib < limit)
+
+
+def budget_of(serving: Serving, gpu: Gpu, share: float, others: Bytes) -> Bytes:
+    """What the share is a fraction of, and so how much the engine may use.
+
+    vLLM: of the card's total (request_memory). SGLang: of what is free before it loads (model_runner.py,
+    profile_max_num_token). TGI: of the total, of which it leaves a tenth (TGI_WIGGLE_ROOM, flash_causal_lm.py).
+    """
+    if serving.engine == "sglang":
+        return Bytes(max(0, round((gpu.cuda_total - gpu.context - others) * share)))
+    return Bytes(ceil(gpu.cuda_total * share * (_TGI_ROOM if serving.engine == "tgi" else 1)))
 
 
 def share_of(serving: Serving, gpu: Gpu) -> float:
