@@ -67,12 +67,8 @@ class Project:
             raise LifecycleError(
                 f"stack {stack}: has no file stacks/{stack}.yaml, must have one; write it, or choose of: {known}"
             )
-        own = {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & environ.keys()
-        if stack != DEV and not own and "secretsprovider" not in self._yaml(f"Pulumi.{stack}.yaml"):
-            raise LifecycleError(
-                f"stack {stack}: has no passphrase for its secrets, must have one; set PULUMI_CONFIG_PASSPHRASE or "
-                f"PULUMI_CONFIG_PASSPHRASE_FILE, or name a key service (`pulumi stack init --secrets-provider`)"
-            )
+        if stack != DEV and "secretsprovider" not in self._yaml(f"Pulumi.{stack}.yaml"):
+            _check_passphrase(stack, environ)
 
     def variables(self, stack: str, environ: Mapping[str, str]) -> dict[str, str]:
         """What Pulumi needs to be told, apart from PATH.
@@ -92,6 +88,7 @@ class Project:
             "PULUMI_HOME": str(self.folder / "pulumi-home"),
             "PULUMI_BACKEND_URL": chosen or _backend(self.root),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_LOG_ROTATION_MAX_TOTAL_MB": "50",  # it keeps a log of every command, 500 MB of them if not told
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",  # Pulumi lists the installed packages with pip at every run
             # A refresh or destroy runs the program first, so that a moved host or changed key reaches the provider.
             "PULUMI_RUN_PROGRAM": "true",
@@ -114,6 +111,8 @@ class Project:
         lines = [f"# For a shell: source {self.script.relative_to(self.root)}; made again by every `make up`."]
         values = self.variables(stack, environ)
         lines += [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
+        if stack != DEV:  # the dev stack may be up beside this one
+            lines.append(f'export PULUMI_CONFIG_PASSPHRASE="${{PULUMI_CONFIG_PASSPHRASE-{_DEV_PASSPHRASE}}}"')
         for folder in reversed(self.paths(pulumi)):
             quoted = shlex.quote(folder)
             lines.append(f'case ":$PATH:" in *:{quoted}:*) ;; *) export PATH={quoted}:"$PATH" ;; esac')
@@ -135,6 +134,19 @@ class Project:
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise LifecycleError(f"{name}: cannot be read, must be YAML; {error}") from None
         return data if isinstance(data, dict) else {}
+
+
+def _check_passphrase(stack: str, environ: Mapping[str, str]) -> None:
+    remedy = (
+        "set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE, "
+        "or name a key service (`pulumi stack init --secrets-provider`)"
+    )
+    if not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & environ.keys():
+        raise LifecycleError(f"stack {stack}: has no passphrase for its secrets, must have one; {remedy}")
+    if environ.get("PULUMI_CONFIG_PASSPHRASE") == _DEV_PASSPHRASE:
+        raise LifecycleError(
+            f"stack {stack}: has the public passphrase of the {DEV} stack, must have one of its own; {remedy}"
+        )
 
 
 def _backend(root: Path) -> str:

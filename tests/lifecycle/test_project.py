@@ -51,6 +51,7 @@ def test_everything_that_pulumi_needs_is_said(project: Project) -> None:
         "PULUMI_HOME": f"{project.root}/.berth/pulumi-home",
         "PULUMI_BACKEND_URL": f"file://{project.root}/.berth/state",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_LOG_ROTATION_MAX_TOTAL_MB": "50",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PULUMI_RUN_PROGRAM": "true",
         "PULUMI_CONFIG_PASSPHRASE": "berth-dev",
@@ -83,6 +84,19 @@ def test_a_shell_that_sources_the_script_has_the_same_environment(project: Proje
 
 def test_the_script_holds_no_passphrase_of_the_user(project: Project) -> None:
     assert "own-secret" not in project.source("rtx5090", BIN, {"PULUMI_CONFIG_PASSPHRASE": "own-secret"})
+
+
+@pytest.mark.parametrize(("own", "seen"), [({}, "berth-dev"), ({"PULUMI_CONFIG_PASSPHRASE": "own"}, "own")])
+def test_the_script_of_another_stack_serves_the_dev_stack_too(project: Project, own: dict[str, str], seen: str) -> None:
+    script = project.source("rtx5090", BIN, {"PULUMI_CONFIG_PASSPHRASE": "own"})
+    done = subprocess.run(
+        ["sh", "-euc", script + 'echo "$PULUMI_CONFIG_PASSPHRASE"'],
+        env={"PATH": "/usr/bin:/bin", **own},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == seen
 
 
 def test_the_folders_are_the_users_alone(project: Project) -> None:
@@ -118,6 +132,7 @@ def test_finds_the_folder_of_a_file_backend(
         ("rtx5090", {"PULUMI_CONFIG_PASSPHRASE": ""}, None),
         ("rtx5090", {"PULUMI_CONFIG_PASSPHRASE_FILE": "/x"}, None),
         ("rtx5090", {}, "stack rtx5090: has no passphrase for its secrets, must have one; set PULUMI_CONFIG_PASSPHR"),
+        ("rtx5090", {"PULUMI_CONFIG_PASSPHRASE": "berth-dev"}, "has the public passphrase of the dev stack, must have"),
         ("rtx509", {}, "stack rtx509: has no file stacks/rtx509.yaml, must have one; .*choose of: dev, rtx5090"),
         ("a b", {}, "stack 'a b': is no name"),
         ("../dev", {}, "is no name"),
