@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ def stack(
                 "runtime": "process",
                 "root": ".berth/hosts",
                 "init": "supervisord",
+                "engine_ports": 14000 + os.getpid() % 17 * 1000,
             }
         },
         "models": {
