@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from packaging.version import Version
-
 from berth.planner.cards import Slot
 from berth.planner.notes import remark, warning
 from berth.planner.plan import Note
 from berth.planner.sizing import Sized
 from berth.spec.stack import Stack
 
-_CLOSE = 0.06
+_BLACKWELL = (12, 0)
+"""The compute capability of RTX 50 cards and RTX PRO Blackwell."""
+
+_CLOSE = 0.05
 """A measurement so near to the plan agrees with it: data sheets and nvidia-smi round."""
 
 
@@ -25,7 +26,7 @@ def advice(stack: Stack, sizes: Sequence[Sized], slots: Mapping[str, tuple[Slot,
     yield from _engines(stack)
     yield from _multi_card(sizes)
     yield from _clusters(stack)
-    yield from _code(stack)
+    yield from _new_cards(sizes)
 
 
 def _hosts(stack: Stack, slots: Mapping[str, tuple[Slot, ...]]) -> Iterator[Note]:
@@ -77,10 +78,10 @@ def _measured(sizes: Sequence[Sized], profile: str) -> Iterator[Note]:
         if seen is None or memory is None or one.seat.index:
             continue
         ratio = seen / memory.used
-        text = f"{seen.gb:.1f} GB were measured, {memory.used.gb:.1f} GB are planned"
+        text = f"{seen} were measured, {memory.used} are planned"
         if abs(ratio - 1) > _CLOSE:
             text += (
-                f": the share is {memory.budget.gb:.1f} GB and the process holds {(memory.used - memory.budget).gb:.1f}"
+                f": the share is {memory.budget} and the process holds {memory.used - memory.budget}"
                 " beyond it; what more was measured is not explained by either"
                 if ratio > 1
                 else ": less was in use than the engine may take"
@@ -141,9 +142,12 @@ def _clusters(stack: Stack) -> Iterator[Note]:
             yield remark(f"clusters.{name}.mode", text)
 
 
-def _code(stack: Stack) -> Iterator[Note]:
-    for name, model in stack.models.items():
-        for revision in model.revisions.values():
-            if revision.engine.name == "sglang" and Version(revision.engine.version or "9") < Version("0.5.2"):
-                text = "images before 0.5.2 carry no kernels for RTX 50 cards (sm_120); 0.5.2 and newer do"
-                yield remark(f"models.{name}.engine.version", text)
+def _new_cards(sizes: Sequence[Sized]) -> Iterator[Note]:
+    for one in sizes:
+        if one.gpu is not None and one.gpu.compute_capability == _BLACKWELL and one.seat.spec.engine.name == "sglang":
+            text = (
+                f"is {one.version}: images from 0.5.2 (September 2025) on have kernels for RTX 50 cards (sm_120); "
+                "those before had none, hence the older advice to use it on a 4090 only"
+            )
+            yield remark(f"{one.seat.where}.engine.version", text)
+            return

@@ -12,19 +12,23 @@ from berth.engines import random_model
 from berth.planner.advice import advice
 from berth.planner.cards import cluster_gpus, host_slots
 from berth.planner.checks import check
+from berth.planner.compatibility import compatibility
 from berth.planner.door import gateway, smoke
 from berth.planner.facts import HostFacts
 from berth.planner.notes import refusal, remark, warning
 from berth.planner.placement import Placement, with_ports
 from berth.planner.plan import Card, ClusterPlan, HostPlan, Local, Note, Plan, Ssh
-from berth.planner.replicas import replica, version_of
+from berth.planner.replicas import replica, setup_of, version_of
 from berth.planner.sizing import Sized, sized
 from berth.planner.suggestions import with_suggestions
 from berth.planner.unbuilt import unbuilt
 from berth.planner.verdict import CardVerdict, Verdict
 from berth.spec.hosts import Host
-from berth.spec.models import Source
+from berth.spec.sources import Source
 from berth.spec.stack import Stack
+
+_NEWEST_OF_BRANCH = 999
+"""A branch is installed at its newest release, which is newer than any that a requirement names."""
 
 Shapes = Mapping[str, ModelShape]
 """Model shapes that were read from the models themselves, by repository or folder; they come before the catalogue's."""
@@ -77,6 +81,7 @@ def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts
         for order, one in enumerate(sizes)
     )
     door = gateway(stack, replicas, notes)
+    notes += _compatibility(stack, sizes, facts)
     notes += _memory_notes(sizes, verdicts)
     notes += advice(stack, sizes, slots, profile)
     missing = tuple(unbuilt(stack))
@@ -126,6 +131,27 @@ def _random_shape(name: str) -> ModelShape | None:
         return None
     config = json.loads(random_model.files(name)["config.json"])
     return models.read_config(config, name=name, origin="berth.engines.random_model")
+
+
+def _compatibility(stack: Stack, sizes: Sequence[Sized], facts: Mapping[str, HostFacts]) -> Iterator[Note]:
+    """What does not go together, said once for each revision and kind of card."""
+    seen: set[tuple[str, str, str | None]] = set()
+    for one in sizes:
+        driver = _driver(stack, one.seat.host, facts)
+        what = (one.seat.where, one.gpu.id if one.gpu is not None else "", driver)
+        if what not in seen:
+            seen.add(what)
+            yield from compatibility(setup_of(one, driver))
+
+
+def _driver(stack: Stack, host: str, facts: Mapping[str, HostFacts]) -> str | None:
+    """The driver that a host will have: what the stack installs, else what was observed."""
+    wanted = stack.hosts[host].prerequisites.driver if host in stack.hosts else None
+    if wanted is not None and wanted.version is not None:
+        return wanted.version
+    if wanted is not None and wanted.branch is not None:
+        return f"{wanted.branch}.{_NEWEST_OF_BRANCH}"
+    return facts[host].driver if host in facts else None
 
 
 def _memory_notes(sizes: Sequence[Sized], cards: Sequence[CardVerdict]) -> Iterator[Note]:

@@ -11,6 +11,7 @@ from berth.catalogue.units import Bytes
 from berth.engines import random_model
 from berth.engines.contract import Adapter, Device, Engine, Intent, Package
 from berth.engines.registry import ENGINES
+from berth.planner.compatibility import Setup
 from berth.planner.notes import refusal, remark
 from berth.planner.placement import Seat
 from berth.planner.plan import (
@@ -32,8 +33,9 @@ from berth.planner.plan import (
 )
 from berth.planner.sizing import Sized, share_of
 from berth.planner.verdict import CardVerdict, Verdict
-from berth.spec.models import Model, Revision, Source
+from berth.spec.models import Model, Revision
 from berth.spec.problems import nearest
+from berth.spec.sources import Source
 
 OnChange = Literal["surge", "hold", "refuse"]
 
@@ -121,6 +123,30 @@ def intent_of(one: Sized, device: Device, profile: str) -> Intent:
         kv_cache=cache,
         kv_tokens=one.memory.kv_tokens if one.memory is not None and cache is not None else None,
         card_memory=one.gpu.cuda_total if one.gpu is not None else None,
+    )
+
+
+def setup_of(one: Sized, driver: str | None) -> Setup:
+    """What must go together in a replica: release, card, driver, model."""
+    seat, spec = one.seat, one.seat.spec
+    return Setup(
+        where=seat.where,
+        engine=spec.engine.name,
+        version=one.version,
+        device=device_of(seat),
+        container=seat.in_container or spec.engine.image is not None,
+        own_image=spec.engine.image is not None,
+        gpu=one.gpu,
+        driver=driver,
+        shape=one.shape,
+        context=spec.context,
+        dtype=spec.dtype,
+        quantization=spec.quantization,
+        load_format=spec.load_format,
+        kv_cache_dtype=spec.kv_cache_dtype,
+        tensor=seat.tensor,
+        pipeline=seat.pipeline,
+        model_impl=spec.model_impl,
     )
 
 

@@ -14,13 +14,17 @@ from berth.spec.stack import Stack
 _MOST = 3
 """Suggestions for one card: more is no help."""
 
+_TRIES = 3
+"""Contexts that are tried, each shorter than the one before."""
+
 _CONTEXTS = (131072, 98304, 65536, 49152, 32768, 24576, 16384, 12288, 8192, 6144, 4096, 3072, 2048, 1536, 1024, 512)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suggestion:
-    """A change in words and the stack it gives."""
+    """A change in words and the stack it gives; `kind` tells changes of one sort, of which one is enough."""
 
+    kind: str
     text: str
     stack: Stack
 
@@ -47,19 +51,34 @@ def with_suggestions(stack: Stack, decided: Plan, again: Again) -> Plan:
 
 
 def suggestions(stack: Stack, decided: Plan, card: CardVerdict, again: Again) -> Iterator[Suggestion]:
-    """Up to three changes after which the card fits and nothing else is worse."""
-    before = {note.where for note in decided.refusals}
-    given = 0
+    """Up to three changes of different kinds after which the card fits and nothing else is worse.
+
+    Those that leave room come first; where there are none, those that fit tightly are given.
+    """
+    tight: list[Suggestion] = []
+    given: set[str] = set()
     for candidate in _candidates(stack, decided, card):
-        after = again(candidate.stack)
-        there = next((one for one in after.cards if (one.host, one.index) == (card.host, card.index)), None)
-        fits = there is None or there.verdict in {Verdict.FITS, Verdict.TIGHT}
-        worse = {note.where for note in after.refusals} - before
-        if fits and not worse and len(after.refusals) < len(decided.refusals):
+        if candidate.kind in given:
+            continue
+        verdict = _verdict(decided, card, again(candidate.stack))
+        if verdict is Verdict.FITS:
+            given.add(candidate.kind)
             yield candidate
-            given += 1
-            if given == _MOST:
-                return
+        elif verdict is Verdict.TIGHT and candidate.kind not in {held.kind for held in tight}:
+            tight.append(candidate)
+        if len(given) == _MOST:
+            return
+    if not given:
+        yield from tight[:_MOST]
+
+
+def _verdict(before: Plan, card: CardVerdict, after: Plan) -> Verdict:
+    """The card after a change; a change that causes another refusal, or cures none, does not fit."""
+    worse = {note.where for note in after.refusals} - {note.where for note in before.refusals}
+    if worse or len(after.refusals) >= len(before.refusals):
+        return Verdict.DOES_NOT_FIT
+    there = (one.verdict for one in after.cards if (one.host, one.index) == (card.host, card.index))
+    return next(there, Verdict.FITS)
 
 
 def _hinted(note: Note, decided: Plan, hints: Mapping[str, str]) -> Note:
@@ -117,34 +136,32 @@ def _all_shares(stack: Stack, there: list[ReplicaPlan]) -> Iterator[Suggestion]:
         changed = _changed(changed, one, share=_up(least))
         words.append(f"{one.model} to {_up(least):g}")
     if len(words) > 1:
-        yield Suggestion(text=f"set the shares of {', '.join(words)}", stack=changed)
+        yield Suggestion(kind="shares", text=f"set the shares of {', '.join(words)}", stack=changed)
     free = stack
     for one in there:
         free = _changed(free, one, share=None)
     if any(_spec(stack, one).share is not None for one in there):
         names = ", ".join(dict.fromkeys(one.model for one in there))
-        yield Suggestion(text=f"leave out the shares of {names}, so that the planner chooses", stack=free)
+        yield Suggestion(kind="free", text=f"leave out the shares of {names}, so that the planner chooses", stack=free)
 
 
 def _contexts(stack: Stack, one: ReplicaPlan) -> Iterator[Suggestion]:
-    """Shorter contexts, the longest first; and fewer requests at a time."""
+    """Shorter contexts where one request does not fit the cache, the longest first; and fewer requests at a time."""
     spec, memory = _spec(stack, one), one.memory
-    now = spec.context or 2**31
-    longest = 2**31
     if memory is not None and memory.max_concurrency < 1:
-        longest = memory.kv_tokens
-    for context in [_round(longest), *_CONTEXTS]:
-        if context is not None and context < now and context <= max(longest, _CONTEXTS[-1]):
+        shorter = [
+            context for context in (_room(memory.kv_tokens), *_CONTEXTS) if 0 < context <= _room(memory.kv_tokens)
+        ]
+        for context in shorter[:_TRIES]:
             yield _edit(stack, one, f"lower the context of {one.model} to {context}", context=context)
     if spec.concurrency is not None and spec.concurrency > 1:
         fewer = max(1, spec.concurrency // 2)
         yield _edit(stack, one, f"lower the concurrency of {one.model} to {fewer}", concurrency=fewer)
 
 
-def _round(tokens: int) -> int | None:
-    """Downwards to a multiple of 256, with room for what the estimate may be off."""
-    rounded = int(tokens * 0.9) // 256 * 256
-    return rounded if 256 <= rounded < 2**30 else None
+def _room(tokens: int) -> int:
+    """What of a cache one request may take: downwards to a multiple of 256, less what the estimate may be off."""
+    return int(tokens * 0.9) // 256 * 256
 
 
 def _places(stack: Stack, one: ReplicaPlan, decided: Plan) -> Iterator[Suggestion]:
@@ -179,7 +196,8 @@ def _spec(stack: Stack, one: ReplicaPlan) -> Revision:
 
 
 def _edit(stack: Stack, one: ReplicaPlan, text: str, **update: object) -> Suggestion:
-    return Suggestion(text=text, stack=_changed(stack, one, **update))
+    kind = f"{one.model} {' '.join(sorted(update))}"
+    return Suggestion(kind=kind, text=text, stack=_changed(stack, one, **update))
 
 
 def _changed(stack: Stack, one: ReplicaPlan, **update: object) -> Stack:

@@ -68,12 +68,13 @@ def parse(text: str, path: Path) -> Document:
     if len(text) > _LARGEST:
         raise SpecError(path, [Problem(0, "the file", f"has {len(text)} characters, must have at most {_LARGEST}")])
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = _PlainLoader(text)
+        root = loader.get_single_node()
         problems = [] if root is None else list(islice(_suspicious(root), _MOST))
         if root is None or problems:
             empty = Problem(1, "the file", "is empty, must be a mapping with hosts, models and gateway")
             raise SpecError(path, problems or [empty])
-        data = _tuples(yaml.load(text, Loader=_PlainLoader))  # noqa: S506 - a SafeLoader without dates
+        data = _tuples(loader.construct_document(root))
     except yaml.YAMLError as error:
         raise SpecError(path, [_syntax(error)]) from None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:  # what tags such as !!int let through
@@ -132,8 +133,9 @@ def _keys(node: yaml.MappingNode, where: Where) -> Iterator[Problem]:
     first: dict[str, int] = {}
     for key, _ in node.value:
         line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode):
-            yield Problem(line, spell(where), "has a key that is a list or mapping, must be text")
+        if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:null":
+            what = "empty" if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+            yield Problem(line, spell(where), f"has a key that is {what}, must be text")
         elif key.value in first:
             text = f"is said twice (first in line {first[key.value]}), must be said once; rename or remove one"
             yield Problem(line, spell((*where, key.value)), text)

@@ -12,10 +12,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from berth.spec.document import Document, Where
+from berth.spec.engines import Engine
 from berth.spec.hosts import Host
 from berth.spec.messages import explain, unknown_key
-from berth.spec.models import KINDS, MODEL_KEYS, Engine, Model, Revision
+from berth.spec.models import MODEL_KEYS, Model, Revision
 from berth.spec.problems import Problem
+from berth.spec.sources import KINDS
 
 ONCE = ("defaults", "groups", "engines")
 """Top-level keys that only fill in others."""

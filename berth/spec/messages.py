@@ -64,7 +64,7 @@ def _meant(loc: tuple[str | int, ...], document: Document, root: Where) -> Where
     """The key that an unknown one was probably meant to be; when it is missing, that needs no line of its own."""
     where = (*root, *loc)
     near = nearest(loc[-1], keys_at(_origin(where, document)[:-1]))
-    return (*where[:-1], str(near))
+    return (*where[:-1], near) if near is not None else ()
 
 
 def _problem(details: ErrorDetails, document: Document, root: Where) -> Problem:

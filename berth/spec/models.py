@@ -1,14 +1,15 @@
-"""What is served: models, their revisions, where weights come from and which engine runs them."""
+"""What is served: models and their revisions."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
+from berth.spec.engines import Engine
 from berth.spec.hosts import Place
+from berth.spec.sources import Source
 from berth.spec.values import (
     FLAG,
     PREFIX,
@@ -23,145 +24,8 @@ from berth.spec.values import (
     Text,
     VariableName,
     Word,
-    lacking,
     wrong,
 )
-
-EngineName = Literal["vllm", "sglang", "tgi"]
-
-_PIN = "a commit's 40 hexadecimal digits; a branch or tag can move. The model's page on the hub lists its commits"
-
-
-def _repository(value: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?", value) is None:
-        raise wrong(f"is {value!r}, must be a repository of the hub such as Qwen/Qwen2.5-3B-Instruct")
-    return value
-
-
-def _commit(value: str) -> str:
-    if re.fullmatch(r"[0-9a-f]{40}", value) is None:
-        raise wrong(f"is {value!r}, must be pinned to {_PIN}; run `git ls-remote` on it and write the commit down")
-    return value
-
-
-def _s3(value: str) -> str:
-    if re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/\S*)?", value) is None:
-        raise wrong(f"is {value!r}, must be s3://bucket/folder")
-    return value
-
-
-def _image(value: str) -> str:
-    if (
-        re.fullmatch(r"[a-z0-9][a-zA-Z0-9._/:-]*?(:[A-Za-z0-9_][A-Za-z0-9._-]*|@sha256:[0-9a-f]{64}){1,2}", value)
-        is None
-    ):
-        raise wrong(f"is {value!r}, must be an image with its tag or digest, such as vllm/vllm-openai:v0.10.1.1")
-    if value.endswith(":latest"):
-        raise wrong(f"is {value!r}, must be pinned: latest moves under you; name the tag or the digest")
-    return value
-
-
-def _folder(value: str) -> str:
-    if not value.startswith(("/", "~/")):
-        raise wrong(f"is {value!r}, must be a folder on the host that starts with / or ~/")
-    return value
-
-
-Image = Annotated[Text, AfterValidator(_image)]
-"""A container image by tag or digest, never `latest`."""
-
-Folder = Annotated[Text, AfterValidator(_folder)]
-"""A folder on the host."""
-
-KINDS = ("hub", "path", "random", "s3", "oci")
-
-
-class Source(Section):
-    """Where a model's weights come from: one of hub, path, random, s3 and oci."""
-
-    hub: Annotated[Text, AfterValidator(_repository)] | None = None
-    """A repository of the Hugging Face hub."""
-    revision: Annotated[Text, AfterValidator(_commit)] | None = None
-    """The hub repository's commit, all 40 digits."""
-    token: SecretName | None = None
-    """The secret with the hub's access token, for gated and private models."""
-    endpoint: Text | None = None
-    """Another address of the hub, such as a mirror."""
-    path: Folder | None = None
-    """A model folder that is on the host already."""
-    random: Text | None = None
-    """A tiny model of random weights that Berth writes itself; it answers nonsense and needs no download."""
-    s3: Annotated[Text, AfterValidator(_s3)] | None = None
-    """A folder in an S3 bucket."""
-    connection: Name | None = None
-    """The cluster's data connection (a secret of the namespace) for s3."""
-    oci: Image | None = None
-    """An OCI image that holds the model."""
-    shape: Text | None = None
-    """A model of the catalogue that has the same shape, for weights that cannot be read while planning."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_elsewhere(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "modelscope" in value:
-            text = "is not supported, must be hub, path, random, s3 or oci; most of its models are on the hub too"
-            raise wrong(text, "modelscope")
-        return value
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        said = [kind for kind in KINDS if getattr(self, kind) is not None]
-        if not said:
-            raise lacking(f"names nothing, must name one of {', '.join(KINDS)}")
-        if len(said) > 1:
-            raise wrong(f"names {' and '.join(said)}, must name one of {', '.join(KINDS)}")
-        if self.hub is not None and self.revision is None:
-            raise lacking(f"is missing, must be {_PIN}", "revision")
-        for key in ("revision", "token", "endpoint"):
-            if self.hub is None and getattr(self, key) is not None:
-                raise wrong(f"belongs to hub, must be left out with {said[0]}", key)
-        if self.s3 is None and self.connection is not None:
-            raise wrong(f"belongs to s3, must be left out with {said[0]}", "connection")
-        return self
-
-    @property
-    def kind(self) -> str:
-        """Which of hub, path, random, s3 and oci it is."""
-        return next(kind for kind in KINDS if getattr(self, kind) is not None)
-
-
-def _version(value: str) -> str:
-    if re.fullmatch(r"v?\d+(\.\d+){1,3}(\.?(post|rc|dev)\d+)?", value) is None:
-        raise wrong(f"is {value!r}, must be a version such as 0.10.1.1")
-    return value.removeprefix("v")
-
-
-class ExistingEnvironment(Section):
-    """An engine that is installed on the host already."""
-
-    path: Folder
-    """The environment's folder, which holds bin/."""
-
-
-class Engine(Section):
-    """Which engine serves, in which version, and where it comes from."""
-
-    name: EngineName
-    """The engine."""
-    version: Annotated[str, AfterValidator(_version)] | None = None
-    """Its version, in quotes where YAML would read a number; left out, the newest that Berth knows."""
-    device: Literal["cuda", "cpu"] | None = None
-    """What it computes on; left out, cuda where the host has GPUs."""
-    image: Image | None = None
-    """The container image; left out, the engine's own image of that version."""
-    environment: ExistingEnvironment | None = None
-    """Use an environment that is on the host already instead of making one."""
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if self.image is not None and self.environment is not None:
-            raise wrong("is given beside environment, must be one of the two", "image")
-        return self
 
 
 class Parallel(Section):

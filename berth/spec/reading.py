@@ -19,15 +19,16 @@ def load(path: Path) -> Stack:
     Raises:
         SpecError: the file is not a valid stack; it holds every problem that was found.
     """
-    return _build(read(path))
+    return build(read(path))
 
 
 def loads(text: str, path: Path = Path("stack.yaml")) -> Stack:
     """As `load`, from text; `path` is used in messages only."""
-    return _build(parse(text, path))
+    return build(parse(text, path))
 
 
-def _build(document: Document) -> Stack:
+def build(document: Document) -> Stack:
+    """As `load`, from a document that is read already."""
     data, problems = expand(document)
     stack: Stack | None = None
     try:
