@@ -59,10 +59,6 @@ class Vllm:
         }
         if offline:
             variables["HF_HUB_OFFLINE"] = "1"
-        if device == "cpu":
-            # Lets the engine core run the model itself (with `distributed_executor_backend: uni`) instead of in a
-            # worker process: a third less start time and 0.8 GiB less memory for one CPU rank.
-            variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         if device == "cuda":
             # Without PCI_BUS_ID, CUDA counts the fastest card first and nvidia-smi's numbers mean other cards.
             variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"

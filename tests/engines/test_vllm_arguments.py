@@ -190,3 +190,10 @@ def test_parts_of_json_flags_may_be_said_alone():
 def test_switches_are_negated_where_the_release_can():
     assert rendered("0.32.0", enforce_eager=False).arguments == {"enforce-eager": False}
     assert rendered("0.8.5", enforce_eager=False).arguments == {"enforce-eager": None}
+
+
+def test_a_model_without_weights_runs_in_the_engine_core_on_cpu():
+    dummy = Intent(load_format="dummy")
+    assert rendered("0.32.0", dummy, "cpu").environment == {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    assert rendered("0.32.0", dummy).environment == {}
+    assert rendered("0.32.0", Intent(), "cpu").environment == {}
