@@ -60,12 +60,18 @@ _LEASH = """
 setsid "$@" < /dev/null &
 child=$!
 exec 3<&0
-( cat <&3; kill -s TERM -- "-$child"; sleep 5; kill -s KILL -- "-$child" ) > /dev/null 2>&1 &
+( cat <&3
+  trap '' TERM
+  kill -s TERM -- "-$child"
+  tries=0
+  while kill -s 0 -- "-$child" && [ "$tries" -lt 50 ]; do tries=$((tries + 1)); sleep 0.1; done
+  kill -s KILL -- "-$child" ) > /dev/null 2>&1 &
 watch=$!
 exec 3<&-
 status=0
 wait "$child" || status=$?
 kill "$watch" 2> /dev/null || :
+wait "$watch" 2> /dev/null || :
 exit "$status"
 """
 
@@ -78,13 +84,19 @@ def leashed(command: Command) -> Command:
     return replace(command, argv=("sh", "-c", _LEASH, "leash", *command.argv), stdin=None, hold=True)
 
 
+# Lines must not be lost from the folder's name, so no command substitution. The size tells a whole content from one
+# whose sender was killed.
 _PUT = """
-folder=$(dirname -- "$1")
+folder=${1%/*}/
 mkdir -p -- "$folder"
 umask 077
-new=$(mktemp "$folder/.berth.XXXXXX")
+new=
 trap 'rm -f -- "$new"' EXIT
+trap 'exit 1' HUP INT TERM
+new=$(mktemp "$folder.berth.XXXXXX"; echo .)
+new=${new%??}
 cat > "$new"
+if [ "$(wc -c < "$new")" -ne "$4" ]; then echo "only a part of the content came" >&2; exit 1; fi
 chmod "$2" "$new"
 if [ -n "$3" ]; then chown "$3" "$new"; fi
 mv -f -- "$new" "$1"
@@ -95,4 +107,4 @@ trap - EXIT
 def put(path: str, content: str | bytes, *, mode: str = "0644", owner: str = "", says: str | None = None) -> Command:
     """Writes a file by renaming a complete one over it, so that no reader ever sees half of it."""
     data = content.encode() if isinstance(content, str) else content
-    return shell(_PUT, path, mode, owner, stdin=data, says=says or f"writing {path}")
+    return shell(_PUT, path, mode, owner, str(len(data)), stdin=data, says=says or f"writing {path}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,6 +44,14 @@ def _walk(path: str, old: Any, new: Any) -> Iterator[Change]:
         yield Change(path, "delete")
     elif new is UNKNOWN or old != new or isinstance(old, bool) != isinstance(new, bool):  # to Python, True is 1
         yield Change(path, "update")
+
+
+def path_of(parts: Iterable[str | int]) -> str:
+    """Steps into a nested value as one path."""
+    path = ""
+    for part in parts:
+        path = f"{path}[{part}]" if isinstance(part, int) else _join(path, part)
+    return path
 
 
 def _absent(value: Any) -> bool:

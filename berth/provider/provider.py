@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
@@ -12,7 +11,7 @@ from pulumi.provider.experimental.property_value import PropertyValue
 from pydantic import TypeAdapter, ValidationError
 
 from berth.provider import wire
-from berth.provider.diff import changes
+from berth.provider.diff import changes, path_of
 from berth.provider.errors import BadInput, ProviderError, Unreachable
 from berth.provider.facts import FACTS, gather
 from berth.provider.host import Hosts, HostSettings
@@ -47,7 +46,7 @@ class BerthProvider(rpc.Provider):
         """Takes the connections of all hosts as one JSON text, so that a moved host is no change of its resources."""
         text = wire.to_plain_map(request.args).get("hosts", "{}")
         if not wire.has_unknown(text):
-            self._hosts = Hosts(_HOST_SETTINGS.validate_python(json.loads(text)))
+            self._hosts = Hosts(_HOST_SETTINGS.validate_json(text))
         return rpc.ConfigureResponse(accept_secrets=False, supports_preview=True)
 
     async def check(self, request: rpc.CheckRequest) -> rpc.CheckResponse:
@@ -61,7 +60,7 @@ class BerthProvider(rpc.Provider):
             return rpc.CheckResponse(
                 inputs=request.new_inputs,
                 failures=[
-                    rpc.CheckFailure(property=".".join(str(part) for part in item["loc"]), reason=item["msg"])
+                    rpc.CheckFailure(property=path_of(item["loc"]), reason=item["msg"])
                     for item in error.errors(include_input=False, include_url=False)
                 ],
             )

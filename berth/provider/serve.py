@@ -15,6 +15,7 @@ from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import provider_pb2_grpc
 from pydantic import ValidationError
 
+from berth.provider.diff import path_of
 from berth.provider.errors import BadInput, ProviderError
 from berth.provider.progress import Progress
 from berth.provider.provider import BerthProvider
@@ -36,7 +37,7 @@ def _clean(name: str) -> Callable[..., Awaitable[Any]]:
             await context.abort(grpc.StatusCode.UNKNOWN, str(error))
         except ValidationError as error:
             problems = "; ".join(
-                f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+                f"{path_of(item['loc'])}: {item['msg']}"
                 for item in error.errors(include_input=False, include_url=False)
             )
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problems)

@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 from berth.provider.command import Command, Result
 from berth.provider.connection import OnLine
 from berth.provider.errors import CommandFailed, Unreachable
 
-_LINE_LIMIT = 2**20
+_LINE_LIMIT = 2**30
+"""No limit in practice: whole files come as one line of base64."""
+
 _GRACE_S = 8
 
 
@@ -42,7 +45,7 @@ class LocalConnection:
         except TimeoutError:
             raise CommandFailed(host=self._name, doing=command.says, status=None, output="") from None
         finally:
-            await _end(process)
+            await _to_its_end(_end(process, lets_go=command.hold))
 
     @contextlib.asynccontextmanager
     async def forward(self, port: int) -> AsyncIterator[str]:
@@ -85,15 +88,33 @@ async def _communicate(process: asyncio.subprocess.Process, command: Command, on
     return Result(status=await process.wait(), stdout=stdout, stderr=stderr)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Leaves no process behind: what holds on to its input ends with it, anything else is killed with its session."""
-    if process.stdin is not None:
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Cleaning up goes on when it is cancelled: Pulumi cancels, and a moment later the provider closes."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+async def _end(process: asyncio.subprocess.Process, *, lets_go: bool) -> None:
+    """Leaves no process behind: what holds on to its input ends with it, anything else is killed with its session.
+
+    The input of anything else stays open until then: its end would look as if all of it had come.
+    """
+    if lets_go and process.stdin is not None:
         process.stdin.close()
-    for stop in (None, signal.SIGTERM, signal.SIGKILL):
+    for stop in (*([None] if lets_go else []), signal.SIGTERM, signal.SIGKILL):
         if process.returncode is not None:
-            return
+            break
         if stop is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, stop)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), _GRACE_S)
+    # Something it started may still hold its output open, which nobody reads any more.
+    process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001 -- asyncio offers no other way

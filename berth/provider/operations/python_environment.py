@@ -38,6 +38,7 @@ if [ ! -x "$1" ]; then
   mkdir -p -- "$folder"
   new=$(mktemp "$folder/.uv.XXXXXX")
   cat > "$new"
+  if [ "$(wc -c < "$new")" -ne "$2" ]; then rm -f -- "$new"; echo "only a part of uv came" >&2; exit 1; fi
   chmod 755 "$new"
   mv -f -- "$new" "$1"
 fi
@@ -128,7 +129,7 @@ class PythonEnvironment(Operation[PythonEnvironmentWant]):
             timeout_s=_INSTALL_S,
         )
         return [
-            shell(_UV, want.uv, stdin=_uv_program(), says="bringing uv"),
+            shell(_UV, want.uv, str(len(_uv_program())), stdin=_uv_program(), says="bringing uv"),
             leashed(install),
             *(
                 shell(_OVERLAY, want.path, name, stdin=text.encode(), says=f"adding {name}")
