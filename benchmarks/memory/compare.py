@@ -181,6 +181,7 @@ def serving_of(row: Mapping[str, str], shape: ModelShape) -> Serving:
         block_size=int(block[1]) if block else None,
         lora=Lora() if "LoRA on" in note else None,
         installation="image" if re.search(r"llm-d|vllm-openai|docker|image", words) else "package",
+        prefix_caching=True if "prefix caching on" in note else None,
         speculative_tokens=1 if DRAFTS.search(note) else 0,
     )
 

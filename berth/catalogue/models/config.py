@@ -32,6 +32,9 @@ _BIASED = frozenset({
     "gpt2", "gpt_neox", "opt", "bloom", "phi", "starcoder2", "gpt_bigcode", "gptj", "qwen2", "qwen2_moe", "qwen2_vl",
     "qwen2_5_vl",
 })  # fmt: skip
+_TOWERS = {"gemma3n": 980_000_000}
+"""Parameters of vision and audio towers that no configuration states (Gemma 3n's MobileNet and its audio encoder)."""
+
 _UNSIZED = {  # families whose memory this loader does not compute
     "deepseek_v4": "compressed attention of DeepSeek-V4", "t5": "encoder-decoder models",
     "bart": "encoder-decoder models",
@@ -81,7 +84,7 @@ def read_config(config: Mapping[str, Any], *, name: str = "", origin: str = "con
         vision=vision_of(config, text),
         quantization=quantization,
         biased=family in _BIASED or bool(text.get("attention_bias") or text.get("qkv_bias")),
-        extra=_extra(text, family, kinds),
+        extra=_extra(text, family, kinds) + _TOWERS.get(str(config.get("model_type")), 0),
         unknown=unknown + strange,
         origin=origin,
     )
@@ -164,7 +167,7 @@ def _experts(text: Mapping[str, Any], family: str, kinds: tuple[str, ...]) -> Ex
     width = max(width) if isinstance(width, list) else int(width)
     shared = int(text.get("shared_expert_intermediate_size") or text.get("moe_shared_expert_intermediate_size") or 0)
     if not shared:
-        shared = int(text.get("n_shared_experts") or text.get("num_shared_experts") or 0) * width
+        shared = _shared(text) * width
     if family == "llama4_text":
         shared = int(text["intermediate_size"])
     if text.get("shared_intermediate_size"):
@@ -177,6 +180,11 @@ def _experts(text: Mapping[str, Any], family: str, kinds: tuple[str, ...]) -> Ex
         shared=shared,
         biased=family == "gpt_oss",
     )
+
+
+def _shared(text: Mapping[str, Any]) -> int:
+    names = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
+    return next((int(text[key]) for key in names if text.get(key)), 0)
 
 
 def _moe_layers(text: Mapping[str, Any], kinds: tuple[str, ...]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from berth.catalogue.models.config import read_config
 from berth.catalogue.models.quantization import from_name
-from berth.catalogue.models.shape import ModelShape
+from berth.catalogue.models.shape import ModelShape, Quantization
 
 __all__ = ["UnknownModel", "find", "names"]
 
@@ -20,7 +20,7 @@ _TUNING = re.compile(
     r"-(instruct|chat|it|base|hf|bf16|fp16|f16|dynamic|unsloth|ct|qat|gguf|marlin|quantized|pt|thinking|captioner|"
     r"awq|gptq|int4|int8|fp8|nvfp4|mxfp4|fp4|w4a16|w8a8|w8a16|w4a4|w8a8kv8|bnb|4bit|8bit|g128|g32|gs128|int|"
     r"asym|sym|autoround|auto|round|q4|0|preview|torchao|kv|block|hybrid|original|autofp8|compressed|tensors|channelwise|"
-    r"mixed|abliterated|uncensored|heretic|distill|merged|sft|dpo|grpo|lora|finetuned|ft|v\d+_k_m|q4_k_m|bits?)(?=-|$)"
+    r"\d+b-\d+g|mixed|abliterated|uncensored|heretic|distill|merged|sft|dpo|grpo|lora|finetuned|ft|v\d+_k_m|q4_k_m|bits?)(?=-|$)"
 )
 
 
@@ -51,15 +51,29 @@ def find(name: str) -> ModelShape:
         if key is not None:
             shape = _shape(key, name)
             announced = from_name(name, latent=shape.latent is not None)
-            if shape.quantization is not None and (announced is None or announced.method == shape.quantization.method):
+            if shape.quantization is not None and _same_format(name, announced, shape.quantization):
                 return shape
             return replace(shape, quantization=announced, origin=f"{shape.origin}; as {key}, by its name")
     raise UnknownModel(f"{name!r} is not in the catalogue of models; its config.json is needed to size it")
 
 
+def _same_format(name: str, announced: Quantization | None, own: Quantization) -> bool:
+    """Whether a copy keeps its model's own format: it says nothing else, and not that it is in 16 bits."""
+    if announced is None:
+        return re.search(r"bf16|fp16|16bit", name.lower()) is None
+    return announced.method == own.method
+
+
 def _spellings(name: str) -> tuple[str, ...]:
     """The bare model name, then with the words for tuning, format and date taken off one by one."""
-    bare = name.rstrip("/").rsplit("/", 1)[-1].lower().replace("___", ".").replace(" ", "-")
+    bare = (
+        name.rstrip("/")
+        .rsplit("/", 1)[-1]
+        .lower()
+        .replace("___", ".")
+        .replace(" ", "-")
+        .replace("quantized.", "quantized-")
+    )
     bare = bare.split(":")[0].replace("_", "-")
     candidates = [_plain(bare), _plain(_stripped(bare))]
     dated = re.sub(r"-(\d{4}|v\d+(\.\d+)?|\d{2}-\d{2}|\d{8})(?=-|$)", "", _stripped(bare))

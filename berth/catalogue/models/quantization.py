@@ -19,6 +19,7 @@ _FORMATS: dict[str, Quantization] = {
     "gptq-int8": Quantization(method="gptq", bits=8, group=128, zero_bits=8),
     "int4": Quantization(method="compressed-tensors", bits=4, group=128),
     "int8": Quantization(method="compressed-tensors", bits=8, activations="int8"),
+    "int8-g32": Quantization(method="compressed-tensors", bits=8, group=32),
     "fp8": Quantization(method="fp8", bits=8, activations="fp8"),
     "fp8-block": Quantization(method="fp8", bits=8, group=128 * 128, scale_bits=32, activations="fp8"),
     # https://www.opencompute.org (MX formats): 4-bit values, one 8-bit exponent for 32 of them; gpt-oss: experts only.
@@ -55,6 +56,7 @@ _NAMES = (  # what publishers write into repository names; the first match count
     (r"nvfp4|(?<!mx)fp4|w4a4", "nvfp4"),
     (r"gptq[-_]?int8|int8[-_]?gptq|gptq[-_]?8bit", "gptq-int8"),
     (r"gptq|auto[-_]?round", "gptq"),
+    (r"awq[-_]?8bit|awq[-_]?int8|8bit[-_]?awq", "int8-g32"),
     (r"awq", "awq"),
     (r"w4a16|w4a8|int4|quantized\.w4", "int4"),
     (r"w8a8|w8a16|int8", "int8"),
@@ -73,7 +75,8 @@ def named(flag: str) -> Quantization | None:
 def from_name(name: str, *, latent: bool = False) -> Quantization | None:
     """The format that a repository's name announces, None when it announces none.
 
-    Publishers of NVFP4 copies leave recurrent layers and latent attention in 16 bits.
+    Publishers of 4-bit copies leave recurrent layers in 16 bits, those of NVFP4 also latent attention. Copies named
+    "AWQ-4bit" are compressed-tensors files with groups of 32.
     """
     plain = name.rsplit("/", 1)[-1].lower()
     for pattern, key in _NAMES:
@@ -81,7 +84,9 @@ def from_name(name: str, *, latent: bool = False) -> Quantization | None:
             found = _FORMATS[key]
             if key == "nvfp4":
                 return replace(found, parts=QuantizedParts(recurrent=False, attention=not latent))
-            return found
+            if "awq-4bit" in plain:
+                found = replace(_FORMATS["int4"], group=32)
+            return replace(found, parts=replace(found.parts, recurrent=False)) if found.bits == 4 else found
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 from berth.catalogue.models.shape import Vision
@@ -30,13 +31,15 @@ def vision_of(config: Mapping[str, Any], text: Mapping[str, Any]) -> Vision | No
     vision = _flat(vision)
     family = str(vision.get("model_type") or config.get("model_type", "")).lower()
     outer = str(config.get("model_type", "")).lower()
-    hidden = int(vision.get("embed_dim") or vision.get("hidden_size") or vision.get("width") or 0)
+    hidden = int(_first(vision, "embed_dim", "vt_hidden_size", "hidden_size", "width"))
     if family == "qwen2_5_vl" or outer == "qwen2_5_vl":
         hidden, family = int(vision["hidden_size"]), "qwen2_5_vl"
     if not hidden:
         return None
-    layers = int(vision.get("depth") or vision.get("num_hidden_layers") or vision.get("layers") or 0)
-    wide = int(vision.get("intermediate_size") or hidden * float(vision.get("mlp_ratio", 4)))
+    layers = int(_first(vision, "depth", "num_hidden_layers", "vt_num_hidden_layers", "layers"))
+    wide = int(
+        _first(vision, "intermediate_size", "vt_intermediate_size") or hidden * float(vision.get("mlp_ratio", 4))
+    )
     target = int(text.get("hidden_size", hidden))
     merge = _merge(vision, config)
     matrices = 3 if family in _GATED or outer in _GATED else 2
@@ -44,7 +47,9 @@ def vision_of(config: Mapping[str, Any], text: Mapping[str, Any]) -> Vision | No
     block = 4 * hidden * hidden + matrices * hidden * wide + 6 * hidden + wide
     stem = 3 * patch * patch * int(vision.get("temporal_patch_size", 1)) * hidden
     stem += int(vision.get("num_position_embeddings", 0)) * hidden
-    patches = _DYNAMIC.get(family) or _DYNAMIC.get(outer) or _fixed(vision, patch)
+    patches = (
+        int(vision.get("image_patches", 0)) or _DYNAMIC.get(family) or _DYNAMIC.get(outer) or _fixed(vision, patch)
+    )
     return Vision(
         parameters=layers * block
         + stem
@@ -52,12 +57,17 @@ def vision_of(config: Mapping[str, Any], text: Mapping[str, Any]) -> Vision | No
         layers=layers,
         hidden=hidden,
         intermediate=wide,
-        heads=int(vision.get("num_heads") or vision.get("num_attention_heads") or 16),
+        heads=int(_first(vision, "num_heads", "num_attention_heads", "vt_num_attention_heads") or 16),
         patches=patches,
         merge=merge,
         matrices=matrices,
         frames=_VIDEO if family in {"qwen2_vl", "qwen2_5_vl"} else 1,
     )
+
+
+def _first(vision: Mapping[str, Any], *keys: str) -> float:
+    """The first of several names that has a number, else 0."""
+    return next((vision[key] for key in keys if isinstance(vision.get(key), int | float)), 0)
 
 
 def _flat(vision: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -68,8 +78,11 @@ def _flat(vision: Mapping[str, Any]) -> Mapping[str, Any]:
 def _merge(vision: Mapping[str, Any], config: Mapping[str, Any]) -> int:
     """How many patches become one token of the language model."""
     side = vision.get("spatial_merge_size") or config.get("spatial_merge_size") or vision.get("pooling_kernel_size")
-    if side:
-        return int(side) ** 2
+    if isinstance(side, int):
+        return side**2
+    kernel = vision.get("merge_kernel_size")
+    if isinstance(kernel, list):
+        return prod(map(int, kernel))
     if "mm_tokens_per_image" in config:
         patches = _fixed(vision, int(vision.get("patch_size", 14)))
         return max(1, patches // int(config["mm_tokens_per_image"]))

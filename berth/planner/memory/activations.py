@@ -118,12 +118,11 @@ def encoder(shape: ModelShape, serving: Serving, batch: Batch) -> tuple[Bytes, B
     vision = shape.vision
     if vision is None or serving.images_per_prompt == 0:
         return Bytes(0), Bytes(0)
-    patches = vision.patches * max(1, min(vision.frames, serving.context * vision.merge // vision.patches))
-    items = max(1, batch.tokens * vision.merge // patches)
+    items = max(1, batch.tokens * vision.merge // vision.patches)
     if serving.images_per_prompt is not None:
         items = min(items, serving.images_per_prompt * batch.sequences)
-    patches = min(patches, serving.context * vision.merge)
-    tokens = max(1, patches // vision.merge)
+    frames = min(vision.frames, serving.context * vision.merge // vision.patches)
+    patches = max(items, frames) * min(vision.patches, serving.context * vision.merge)
     inside = max(8 * vision.hidden, vision.matrices * vision.intermediate) / serving.tensor_parallel
-    kept = items * tokens * shape.hidden * 2
-    return Bytes(round(2 * items * patches * (5 * vision.hidden + inside)) + kept), Bytes(kept)
+    kept = patches // vision.merge * shape.hidden * 2
+    return Bytes(round(2 * patches * (5 * vision.hidden + inside)) + kept), Bytes(kept)
