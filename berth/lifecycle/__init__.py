@@ -10,6 +10,7 @@ import yaml
 
 from berth.lifecycle import locks, pending
 from berth.lifecycle.errors import LifecycleError
+from berth.lifecycle.pending import Left
 from berth.lifecycle.project import DEV, Project
 from berth.lifecycle.pulumi import Pulumi, locate
 from berth.lifecycle.summary import summary
@@ -50,8 +51,9 @@ def down(stack: str = DEV, project: Project | None = None) -> int:
         if not pulumi.exists():
             _say(f"stack {stack}: is not there; nothing to take down")
             return 0
-        _tidy(pulumi)
-        code = pulumi.stream("destroy", "--yes", "--skip-preview")
+        left = _tidy(pulumi)
+        # A destroy runs the program, which in an empty stack would make the stack's own resource.
+        code = 0 if left.empty else pulumi.stream("destroy", "--yes", "--skip-preview")
         if code == 0:
             pulumi.call("stack", "rm", "--yes", "--preserve-config")
             _say(f"stack {stack}: is down")
@@ -75,13 +77,15 @@ def _ready(project: Project, stack: str) -> Pulumi:
     return Pulumi.prepare(project, stack)
 
 
-def _tidy(pulumi: Pulumi) -> None:
+def _tidy(pulumi: Pulumi) -> Left:
     """Undo what a killed run left in the state: its lock and its unfinished operations."""
     state = pulumi.project.state(pulumi.environ)
     if state is not None:
         locks.release(state, pulumi.project.name, pulumi.stack, _say)
-    for line in pending.clear(pulumi):
+    left = pending.clear(pulumi)
+    for line in left.lines:
         _say(line)
+    return left
 
 
 def _random(file: Path) -> list[str]:

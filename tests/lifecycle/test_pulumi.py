@@ -240,3 +240,13 @@ def test_down_after_a_kill_leaves_no_stack(project: Project) -> None:
     assert code == 0, output
     assert "stack dev: released the lock of process" in output
     assert json.loads(_shell(project, "source .berth/env && pulumi stack ls --json").stdout) == []
+
+
+def test_down_after_a_kill_before_anything_was_made_leaves_no_stack(project: Project) -> None:
+    assert _run(project, "up")[0] == 0
+    assert _run(project, "down")[0] == 0
+    made = _shell(project, "source .berth/env && pulumi stack init dev")
+    assert made.returncode == 0, made.stderr
+    code, output = _run(project, "down")
+    assert (code, output) == (0, "stack dev: is down\n")
+    assert json.loads(_shell(project, "source .berth/env && pulumi stack ls --json").stdout) == []
