@@ -29,6 +29,7 @@ def gateway(stack: Stack, replicas: Sequence[ReplicaPlan], notes: list[Note]) ->
         max_body=said.max_body,
         idle_timeout_s=said.idle_timeout,
         hold_limit_s=said.hold_limit,
+        url=said.url,
     )
 
 

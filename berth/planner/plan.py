@@ -74,6 +74,7 @@ class HostPlan:
     runtime: Literal["process", "docker"]
     root: str
     init: Literal["auto", "systemd", "supervisord"] = "auto"
+    cache: str | None = None
     cards: tuple[Card, ...] = ()
 
 
@@ -250,6 +251,7 @@ class GatewayPlan:
     max_body: Bytes
     idle_timeout_s: float
     hold_limit_s: float
+    url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -206,7 +206,15 @@ def _host(name: str, host: Host, cards: tuple[Card, ...]) -> HostPlan:
     connection: Local | Ssh = Local()
     if host.connection != "local":
         connection = Ssh(**host.connection.ssh.model_dump())
-    return HostPlan(name=name, connection=connection, runtime=host.runtime, root=host.root, init=host.init, cards=cards)
+    return HostPlan(
+        name=name,
+        connection=connection,
+        runtime=host.runtime,
+        root=host.root,
+        init=host.init,
+        cache=host.cache,
+        cards=cards,
+    )
 
 
 def _clusters(stack: Stack) -> Iterator[tuple[str, ClusterPlan]]:

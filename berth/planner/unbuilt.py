@@ -16,6 +16,8 @@ def unbuilt(stack: Stack) -> Iterator[tuple[str, str]]:
             yield f"hosts.{name}.runtime", f"docker {_YET}; process can"
         if host.connection != "local":
             yield f"hosts.{name}.connection", f"ssh {_YET}; local can"
+        if host.cache is not None:
+            yield f"hosts.{name}.cache", f"a folder of its own for weights {_YET}; they go below root"
         for part in ("driver", "docker", "container_toolkit"):
             if getattr(host.prerequisites, part) is not None:
                 yield f"hosts.{name}.prerequisites.{part}", f"{part} {_YET}; install it by hand"
@@ -54,6 +56,8 @@ def _of_gateway(stack: Stack) -> Iterator[tuple[str, str]]:
     gateway = stack.gateway
     if gateway is None:
         return
+    if gateway.url is not None:
+        yield "gateway.url", f"another address for clients {_YET}; what is printed names the host"
     if gateway.tls is not None:
         yield "gateway.tls", f"encryption at the gateway {_YET}"
     if gateway.limits is not None or any(key.limits is not None for key in gateway.keys):

@@ -52,6 +52,8 @@ class Gateway(Section):
     """The port clients use."""
     bind: Text = "127.0.0.1"
     """The address it listens on; 0.0.0.0 opens it to the network."""
+    url: Text | None = None
+    """The address clients use where it is another than the host's, such as that of a provider's HTTPS proxy."""
     admin_port: Port | None = None
     """Envoy's admin port on loopback; left out, the port after `port`."""
     metrics_port: Port | None = None

@@ -77,6 +77,13 @@ class Driver(Section):
         return self
 
 
+class DockerEngine(Section):
+    """Docker, which runs containers."""
+
+    version: Text | None = None
+    """Its exact version; left out, the newest that the repository has at the first installation."""
+
+
 class ContainerToolkit(Section):
     """The NVIDIA container toolkit, which gives containers their GPUs."""
 
@@ -89,7 +96,7 @@ class Prerequisites(Section):
 
     driver: Driver | None = None
     """The NVIDIA driver."""
-    docker: Driver | None = None
+    docker: DockerEngine | None = None
     """The Docker engine."""
     container_toolkit: ContainerToolkit | None = None
     """The NVIDIA container toolkit."""
@@ -108,6 +115,8 @@ class Host(Section):
     """What engines run as: supervised processes, or containers."""
     root: Text = "~/.local/share/berth"
     """The folder on the machine for all that the stack makes there."""
+    cache: Text | None = None
+    """The folder for downloaded weights, such as ~/.cache/huggingface; left out, one below `root`."""
     init: Literal["auto", "systemd", "supervisord"] = "auto"
     """What keeps processes running; auto takes systemd where it runs and supervisord elsewhere."""
     engine_ports: Annotated[int, Field(ge=1024, le=64536)] = 20000
@@ -121,6 +130,19 @@ class Host(Section):
             text = "is declared, must be left out where the runtime is process; nothing there uses containers"
             raise wrong(text, "prerequisites.container_toolkit")
         return self
+
+
+class Toleration(Section):
+    """A taint of nodes that a model's pods put up with."""
+
+    key: Text
+    """The taint's key."""
+    operator: Literal["Exists", "Equal"] = "Exists"
+    """Whether the taint must exist, or have a value."""
+    value: Text | None = None
+    """The value that Equal asks for."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = "NoSchedule"
+    """The taint's effect."""
 
 
 class Cluster(Section):
@@ -138,6 +160,8 @@ class Cluster(Section):
     """KServe's deployment mode (before: RawDeployment and Serverless)."""
     gpus: tuple[Gpus, ...] = ()
     """The kinds of GPU that the cluster's nodes have."""
+    tolerations: tuple[Toleration, ...] = (Toleration(key="nvidia.com/gpu"),)
+    """Taints that pods with GPUs put up with."""
     display_name: Text | None = None
     """The serving runtime's name in the OpenShift AI dashboard; its resource name follows from model and revision."""
 

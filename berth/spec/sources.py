@@ -25,8 +25,10 @@ def _commit(value: str) -> str:
 
 
 def _s3(value: str) -> str:
-    if re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/\S*)?", value) is None:
-        raise wrong(f"is {value!r}, must be s3://bucket/folder")
+    bucket = r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/\S*)?"
+    folder = r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*/?"
+    if re.fullmatch(rf"{bucket}|{folder}", value) is None:
+        raise wrong(f"is {value!r}, must be s3://bucket/folder, or a folder in the data connection's bucket")
     return value
 
 
@@ -72,7 +74,7 @@ class Source(Section):
     random: Text | None = None
     """A tiny model of random weights that Berth writes itself; it answers nonsense and needs no download."""
     s3: Annotated[Text, AfterValidator(_s3)] | None = None
-    """A folder in an S3 bucket."""
+    """A folder in an S3 bucket: s3://bucket/folder, or with `connection` the folder alone."""
     connection: Name | None = None
     """The cluster's data connection (a secret of the namespace) for s3."""
     oci: Image | None = None
@@ -102,6 +104,8 @@ class Source(Section):
                 raise wrong(f"belongs to hub, must be left out with {said[0]}", key)
         if self.s3 is None and self.connection is not None:
             raise wrong(f"belongs to s3, must be left out with {said[0]}", "connection")
+        if self.s3 is not None and self.connection is None and not self.s3.startswith("s3://"):
+            raise wrong(f"is {self.s3!r}, must be s3://bucket/folder, or have a connection beside it", "s3")
         return self
 
     @property
