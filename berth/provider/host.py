@@ -20,12 +20,16 @@ _LAST_LINES = 20
 
 
 class HostSettings(BaseModel):
-    """How the provider reaches one host. `workspace` is the folder there that holds all that the stack makes."""
+    """How the provider reaches one host. `workspace` is the folder there that holds all that the stack makes.
+
+    `lock_wait_s` is how long another update's lock on it is waited for.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     connection: Literal["local"]
     workspace: str
+    lock_wait_s: float = 30
 
 
 def _nothing(_line: str) -> None:
@@ -65,20 +69,26 @@ class Host:
 
 
 _LOCK = """
+exec 3<&0
+trap 'kill "$waiter" 2> /dev/null; exit 0' USR1
+( cat <&3; kill -s USR1 $$ ) > /dev/null 2>&1 &
+watch=$!
 while :; do
-  mkdir -p -- "$1"
-  exec 9< "$1"
-  if ! flock -w "$2" 9; then echo busy; exit 0; fi
+  mkdir -p -- "$1" || exit 1
+  command exec 9< "$1" || continue
+  flock -w "$2" 9 &
+  waiter=$!
+  if ! wait "$waiter"; then kill "$watch"; echo busy; exit 0; fi
   if [ "$1" -ef /proc/self/fd/9 ]; then break; fi
 done
+trap '' USR1
 echo locked
-cat > /dev/null
-rmdir -- "$1" 2> /dev/null || :
+wait "$watch"
+if [ "$1" -ef /proc/self/fd/9 ]; then rmdir -- "$1" 2> /dev/null || :; fi
 """
 """Locks the workspace's folder until standard input closes. The folder may be removed while the lock is held (destroy
-does it), so that after waiting the path must still be the folder that was locked; an empty one is not left."""
-
-_LOCK_WAIT_S = 30
+does it), so that after waiting the path must still be the folder that was locked; an empty one is not left, unless it
+is a new one, which another may have locked."""
 
 
 class Hosts:
@@ -111,7 +121,8 @@ class Hosts:
         """
         host = self.reader(name, say)
         if name not in self._locks:
-            self._locks[name] = asyncio.create_task(_take_lock(host, self._holders))
+            wait_s = self._settings[name].lock_wait_s
+            self._locks[name] = asyncio.create_task(_take_lock(host, wait_s, self._holders))
         await asyncio.shield(self._locks[name])
         return host
 
@@ -124,16 +135,16 @@ class Hosts:
             await connection.close()
 
 
-async def _take_lock(host: Host, holders: set[asyncio.Task[Result]]) -> None:
+async def _take_lock(host: Host, wait_s: float, holders: set[asyncio.Task[Result]]) -> None:
     """Starts the lock's holder, which lives as long as this provider, and waits for its word."""
     word: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def on_line(line: str) -> None:
-        if not word.done():
+        if line in {"locked", "busy"} and not word.done():  # what the commands complain of comes here as well
             word.set_result(line)
 
     command = Command(
-        argv=("sh", "-c", _LOCK, "lock", host.workspace, str(_LOCK_WAIT_S)),
+        argv=("sh", "-c", _LOCK, "lock", host.workspace, str(wait_s)),
         says=f"waiting for the lock of {host.workspace}",
         timeout_s=float("inf"),
         hold=True,
@@ -143,9 +154,10 @@ async def _take_lock(host: Host, holders: set[asyncio.Task[Result]]) -> None:
     pending: set[asyncio.Future[Any]] = {holder, word}
     await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
     if not word.done():
-        await holder
-    if not word.done() or word.result() != "locked":
+        ended = await holder
+        raise CommandFailed(host=host.name, doing=command.says, status=ended.status, output=ended.stderr.strip())
+    if word.result() != "locked":
         raise Busy(
-            f"{host.name}: another update is changing {host.workspace} and did not end within {_LOCK_WAIT_S} s; "
+            f"{host.name}: another update is changing {host.workspace} and did not end within {wait_s:g} s; "
             "wait for it, or end it, and run this again"
         )

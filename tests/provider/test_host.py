@@ -1,0 +1,139 @@
+"""One writer per host: the lock lies on the host and belongs to whoever holds the connection."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from berth.provider.command import shell
+from berth.provider.errors import BadInput, Busy, CommandFailed
+from berth.provider.host import Host, Hosts, HostSettings
+
+
+def hosts(workspace: Path, wait_s: float = 0.2) -> Hosts:
+    return Hosts({"box": HostSettings(connection="local", workspace=str(workspace), lock_wait_s=wait_s)})
+
+
+def quiet(_line: str) -> None:
+    return None
+
+
+async def test_a_second_writer_is_told_who_is_in_its_way(tmp_path: Path) -> None:
+    workspace = tmp_path / "a b" / "work"
+    first, second = hosts(workspace), hosts(workspace)
+    await first.writer("box", quiet)
+    with pytest.raises(Busy, match=r"^box: another update is changing .*/a b/work and did not end within 0\.2 s; "):
+        await second.writer("box", quiet)
+    await second.close()
+    await first.close()
+
+
+async def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
+    first, second = hosts(tmp_path / "work"), hosts(tmp_path / "work", wait_s=10)
+    await first.writer("box", quiet)
+    said: list[str] = []
+    waiting = asyncio.create_task(second.writer("box", said.append))
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    await first.close()
+    await waiting
+    await second.close()
+
+
+async def test_many_changes_of_one_provider_share_its_lock(tmp_path: Path) -> None:
+    one = hosts(tmp_path / "work")
+    await asyncio.gather(*(one.writer("box", quiet) for _ in range(5)))
+    await one.close()
+
+
+async def test_the_lock_leaves_no_empty_folder_and_a_full_one_alone(tmp_path: Path) -> None:
+    one = hosts(tmp_path / "work")
+    await one.writer("box", quiet)
+    assert (tmp_path / "work").is_dir()
+    await one.close()
+    assert not (tmp_path / "work").exists()
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/kept").touch()
+    two = hosts(tmp_path / "work")
+    await two.writer("box", quiet)
+    await two.close()
+    assert (tmp_path / "work/kept").exists()
+
+
+async def test_a_waiting_writer_locks_the_new_folder_when_the_old_one_was_removed(tmp_path: Path) -> None:
+    """As after a destroy: what was waited for is no longer the folder at that path."""
+    workspace = tmp_path / "work"
+    first, second, third = hosts(workspace), hosts(workspace, wait_s=10), hosts(workspace)
+    await first.writer("box", quiet)
+    waiting = asyncio.create_task(second.writer("box", quiet))
+    await asyncio.sleep(0.2)
+    shutil.rmtree(workspace)
+    await first.close()
+    await waiting
+    assert workspace.is_dir()
+    with pytest.raises(Busy):
+        await third.writer("box", quiet)
+    await third.close()
+    await second.close()
+
+
+async def test_who_held_a_removed_folder_leaves_the_new_one_to_its_holder(tmp_path: Path) -> None:
+    workspace = tmp_path / "work"
+    first, second, third = hosts(workspace), hosts(workspace), hosts(workspace)
+    await first.writer("box", quiet)
+    shutil.rmtree(workspace)
+    await second.writer("box", quiet)
+    await first.close()
+    assert workspace.is_dir()
+    with pytest.raises(Busy):
+        await third.writer("box", quiet)
+    await third.close()
+    await second.close()
+
+
+async def test_a_provider_that_waits_for_the_lock_can_be_closed(tmp_path: Path) -> None:
+    first, second = hosts(tmp_path / "work"), hosts(tmp_path / "work", wait_s=30)
+    await first.writer("box", quiet)
+    waiting = asyncio.create_task(second.writer("box", quiet))
+    await asyncio.sleep(0.2)
+    waiting.cancel()
+    began = time.monotonic()
+    await second.close()
+    assert time.monotonic() - began < 5
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await first.close()
+
+
+async def test_a_workspace_that_cannot_be_made_is_no_rival(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    one = hosts(tmp_path / "file/work")
+    with pytest.raises(
+        CommandFailed, match=r"the lock of .*/file/work: the command ended with status 1:\nmkdir"
+    ):
+        await one.writer("box", quiet)
+    await one.close()
+
+
+async def test_a_host_nobody_declared_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"^host 'bix' is not one of the stack's hosts \(box\); declare it under hosts$"):
+        hosts(tmp_path).reader("bix")
+
+
+async def test_a_failure_shows_the_last_lines_and_not_the_input(host: Host) -> None:
+    command = shell("cat > /dev/null; seq 1 50 >&2; exit 3", stdin=b"s3cret", says="counting")
+    with pytest.raises(CommandFailed) as caught:
+        await host.run(command)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "box: counting: the command ended with status 3:"
+    assert lines[1:] == [str(number) for number in range(31, 51)]
+
+
+async def test_running_is_said_and_looking_is_not(host: Host, said: list[str]) -> None:
+    await host.run(shell(":", says="working"))
+    await host.quietly().run(shell(":", says="looking"))
+    assert said == ["working"]
