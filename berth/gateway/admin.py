@@ -95,6 +95,12 @@ def healthy(clusters: Json, cluster: str) -> tuple[tuple[str, int], ...]:
     )
 
 
+def knows(stats: Json, cluster: str) -> bool:
+    """Whether Envoy has a cluster at all; one that is still to be published has no numbers."""
+    prefix = f"cluster.{stat_name(cluster)}."
+    return any(stat.get("name", "").startswith(prefix) for stat in stats["stats"])
+
+
 def running(stats: Json, cluster: str) -> int:
     """How many requests the engines of a cluster work on, also those whose endpoint was taken out meanwhile.
 

@@ -9,8 +9,9 @@ import asyncio
 import json
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from berth.gateway.admin import CLUSTERS_PATH, CONFIG_DUMP_PATH, STATS_PATH, healthy, knows, published
 from berth.gateway.endpoints import endpoints, read_endpoints
 from berth.provider.command import put, shell
 from berth.provider.host import Host
@@ -22,6 +23,7 @@ TrafficState = Literal["serving", "held", "absent"]
 _locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
 _HEALTHY_S = 30
+_USED_S = 10
 _PAUSE_S = 0.2
 
 Address = tuple[str, int]
@@ -98,30 +100,31 @@ class Traffic:
         return (await host.run(shell(script, self.path, says="looking at the gateway's endpoints"))).stdout
 
     async def _write(self, host: Host, addresses: list[Address], *, held: bool) -> None:
-        text = json.dumps(endpoints(self.cluster, addresses, held), indent=1)
-        await host.run(put(self.path, text, says=f"telling the gateway about {self.cluster}"))
+        content = endpoints(self.cluster, addresses, held)
+        await host.run(put(self.path, json.dumps(content, indent=1), says=f"telling the gateway about {self.cluster}"))
+        await self._until_used(host, content["version_info"])
+
+    async def _until_used(self, host: Host, version: str) -> None:
+        """Waits until the gateway goes by the file: only then does an engine that was taken out get no new request."""
+        deadline = asyncio.get_running_loop().time() + _USED_S
+        while self.admin_port and asyncio.get_running_loop().time() < deadline:
+            dump = await get_json(host, self.admin_port, CONFIG_DUMP_PATH)
+            stats = await get_json(host, self.admin_port, STATS_PATH)
+            if dump is None or stats is None or not knows(stats, self.cluster):
+                return
+            if published(dump, stats, endpoints={self.cluster: version}).active:
+                return
+            await asyncio.sleep(_PAUSE_S)
 
     async def _until_healthy(self, host: Host) -> None:
-        """Waits until the gateway's own health check has passed; a gateway that does not run is not waited for."""
+        """Waits for the gateway's own health check, if it runs and knows the cluster already."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _HEALTHY_S
         while loop.time() < deadline:
-            found = await get_json(host, self.admin_port, "/clusters?format=json") if self.admin_port else None
-            if found is None or _healthy(found, self.cluster, self.address):
+            found = await get_json(host, self.admin_port, CLUSTERS_PATH) if self.admin_port else None
+            if found is None or self.cluster not in {status["name"] for status in found["cluster_statuses"]}:
+                return
+            if self.address in healthy(found, self.cluster):
                 return
             host.say(f"{self.cluster}: waiting for the gateway to find it healthy")
             await asyncio.sleep(_PAUSE_S)
-
-
-def _healthy(found: dict[str, Any], cluster: str, address: Address) -> bool:
-    """Whether the cluster, if the gateway has it at all, counts the address as healthy."""
-    for status in found.get("cluster_statuses", []):
-        if status.get("name") != cluster:
-            continue
-        for host in status.get("host_statuses", []):
-            where = host["address"]["socket_address"]
-            if (where["address"], where["port_value"]) == address:
-                health = host.get("health_status", {})
-                return health.get("eds_health_status") == "HEALTHY" and not health.get("failed_active_health_check")
-        return False
-    return True

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from berth.gateway.admin import CONFIG_DUMP_PATH, STATS_PATH, published, rejections
+from berth.gateway.clusters import between
 from berth.gateway.endpoints import endpoints
 from berth.gateway.flat import flat_bootstrap
 from berth.gateway.keys import with_keys, without_keys
@@ -108,14 +110,25 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
         return want.model_copy(update={**seen, "routes": routes, "keys": keys})
 
     def steps(self, want: GatewayConfigurationWant | None, have: GatewayConfigurationWant | None) -> Sequence[Command]:
-        """Only files that differ are written; their order is that of publishing."""
+        """Only files that differ are written, in an order in which no route ever names a cluster that is not there.
+
+        New clusters come before the routes that name them, and old ones go after: in between are both.
+        """
         if want is None:
             script = 'rm -rf -- "$1"'
             return [] if have is None else [shell(script, have.folder, says="removing the gateway's files")]
+        texts = want.texts()
         old = have.texts() if have is not None and set(have.keys) >= set(want.keys) else {}
+        files = [(name, texts[name]) for name in ("bootstrap", "listeners")]
+        both = json.dumps(between(have.clusters, want.clusters), indent=1) if have and have.clusters else ""
+        if both not in {"", texts["clusters"], old.get("clusters")}:
+            files += [("clusters", both), ("routes", texts["routes"]), ("clusters", texts["clusters"])]
+            old.pop("clusters", None)
+        else:
+            files += [("clusters", texts["clusters"]), ("routes", texts["routes"])]
         return [
             put(f"{want.folder}/{_FILES[name]}", text, mode=_MODE, says=f"publishing the gateway's {name}")
-            for name, text in want.texts().items()
+            for name, text in files
             if old.get(name) != text
         ]
 
@@ -139,12 +152,13 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
             content = json.dumps(endpoints(cluster, [], held=False))
             path = f"{want.folder}/{endpoints_file(cluster)}"
             await host.run(shell(_ABSENT, path, stdin=content.encode(), says=f"making room for {cluster}"))
-        running = await get_json(host, want.admin_port, "/server_info") is not None
+        stats = await get_json(host, want.admin_port, STATS_PATH)
+        before = None if stats is None else rejections(stats)
         try:
             for command in self.steps(want, have):
                 await host.run(command)
-                if running:
-                    await self._taken(host, want, command.says)
+                if before is not None:
+                    await self._in_use(host, want, command, before)
         except ProviderError:
             if have is not None:
                 for command in self.steps(have, None):
@@ -165,22 +179,29 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
             why = result.stderr.strip()[:_SHOWN]
             raise BadInput(f"gateway: Envoy refuses the configuration, nothing was changed:\n{why}")
 
-    async def _taken(self, host: Host, want: GatewayConfigurationWant, doing: str) -> None:
-        """Waits until the running Envoy has every version that lies in the files, as far as they are dynamic."""
-        wanted = {
-            name: json.loads(text).get("version_info", "") for name, text in want.texts().items() if name != "bootstrap"
-        }
-        part = next((name for name in wanted if doing.endswith(name)), None)
-        if part is None:
+    async def _in_use(
+        self, host: Host, want: GatewayConfigurationWant, command: Command, before: Mapping[str, int]
+    ) -> None:
+        """Waits until the running Envoy uses what was just written; the bootstrap is read at a start only."""
+        kind = next(name for name, file in _FILES.items() if f"{want.folder}/{file}" in command.argv)
+        if kind == "bootstrap":
             return
+        version = {kind: json.loads(command.stdin or b"{}")["version_info"]}
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _APPLIED_S
+        waiting: tuple[str, ...] = (f"{kind}: Envoy does not answer",)
         while loop.time() < deadline:
-            dump = await get_json(host, want.admin_port, "/config_dump")
-            if dump is not None and wanted[part] in json.dumps(dump):
-                return
+            dump = await get_json(host, want.admin_port, CONFIG_DUMP_PATH)
+            stats = await get_json(host, want.admin_port, STATS_PATH)
+            if dump is not None and stats is not None:
+                seen = published(dump, stats, before=before, **version)
+                if seen.active:
+                    return
+                waiting = seen.waiting
+                if seen.rejected:
+                    break
             await asyncio.sleep(_PAUSE_S)
-        raise ProviderError(f"gateway: the running Envoy did not take the new {part} within {_APPLIED_S} s")
+        raise ProviderError("gateway: the running Envoy did not take a change over: " + "; ".join(waiting))
 
     async def _forget(self, host: Host, clusters: Sequence[str], folder: str) -> None:
         for cluster in clusters:

@@ -101,7 +101,10 @@ class Supervisord:
         """Removes the file, then the program."""
         return [
             shell('rm -f -- "$1"', self.unit_path(service), says=f"removing {service.name} from supervisord"),
-            self._control("update", says="making supervisord forget it", ok=frozenset({0, 4})),
+            # By name: a plain update would act on what others are adding and removing at the same time.
+            self._control(
+                "update", service.name, says=f"making supervisord forget {service.name}", ok=frozenset({0, 4})
+            ),
         ]
 
     def _control(
