@@ -57,7 +57,7 @@ OWNED: Mapping[str, Owned] = {
 
 def _as_hf_overrides(name: str) -> Gone:
     return Gone(
-        since="0.12.0",
+        since="0.11.1",
         why="it went into hf_overrides",
         render=lambda value: {"hf-overrides": {name: _parsed(value)}},
     )
@@ -100,7 +100,7 @@ GONE: Mapping[str, Gone] = {
         "0.11.0", "graphs are captured by number of tokens now (cudagraph_capture_sizes)"
     ),
     "disable-frontend-multiprocessing": _dropped("0.19.0", "the server always has processes of its own now"),
-    "device": _dropped("0.11.0", "the engine finds its device itself; `engine: {device: …}` chooses the build"),
+    "device": _dropped("0.10.0", "the engine finds its device itself; `engine: {device: …}` chooses the build"),
     **{
         name: Gone(
             since="0.8.3",

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
+from berth.catalogue.engine_versions import _releases_read, flags
 from berth.engines.contract import Adapter, Intent, Rendered
 from berth.engines.vllm import VLLM
+from berth.engines.vllm_arguments import GONE, OWNED
+
+RELEASES = _releases_read("vllm")
 
 
 def rendered(version: str, intent: Intent | None = None, device: str = "cuda", **args: Any) -> Rendered:
@@ -197,3 +202,25 @@ def test_a_model_without_weights_runs_in_the_engine_core_on_cpu():
     assert rendered("0.32.0", dummy, "cpu").environment == {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     assert rendered("0.32.0", dummy).environment == {}
     assert rendered("0.32.0", Intent(), "cpu").environment == {}
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_every_flag_that_went_is_answered_from_the_release_that_lost_it_on(name: str):
+    spans = flags("vllm", "0.32.0").releases_with(name)
+    if spans:
+        order = [Version(version) for version in RELEASES]
+        lost = order[order.index(Version(spans[0][1])) + 1]
+        assert Version(GONE[name].since) <= lost
+
+
+@pytest.mark.parametrize("version", ["0.8.5", "0.10.1.1", "0.14.0", "0.33.0"])
+def test_what_flags_are_rendered_as_exists_in_that_release(version: str):
+    for name, gone in GONE.items():
+        if Version(version) >= Version(gone.since):
+            for value in (True, "1"):
+                assert all(flags("vllm", version).find(new) for new in gone.render(value) or {}), name
+
+
+def test_owned_flags_exist_in_some_release():
+    known = flags("vllm", "0.32.0")
+    assert [name for name in OWNED if not known.releases_with(name)] == ["kv-cache-memory"]  # an abbreviation of hints

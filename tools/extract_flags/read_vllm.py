@@ -1,4 +1,4 @@
-"""Prints the flags of `vllm serve` as JSON, from an unpacked wheel: `python -I read_vllm.py FOLDER`.
+"""Prints the flags of `vllm serve` as JSON, from an unpacked wheel: `python -P read_vllm.py FOLDER`.
 
 The engine's own code builds its parser, on stands for everything that a parser does not need (see stubs.py). Run in an
 interpreter of its own, since the stands stay. With `--real` in place of a folder it reads the vLLM that is installed in
