@@ -7,7 +7,7 @@ release is a line in tools/extract_flags/releases.py and, where its build change
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -79,12 +79,19 @@ class Flags:
 
     def releases_with(self, name: str) -> list[tuple[str, str]]:
         """The runs of releases of this engine that know a spelling, each with its first and last release."""
+        return self._runs(name, lambda _flag: True)
+
+    def releases_taking(self, name: str, choice: str) -> list[tuple[str, str]]:
+        """The runs of releases whose flag takes a choice."""
+        return self._runs(name, lambda flag: choice in flag.choices)
+
+    def _runs(self, name: str, wanted_of: Callable[[Flag], bool]) -> list[tuple[str, str]]:
         wanted = name.lstrip("-").replace("_", "-")
         order = _releases_read(self.engine)
         places = {
             place
             for flag in _all_flags(self.engine)
-            if wanted in flag.names
+            if wanted in flag.names and wanted_of(flag)
             for place in range(order.index(flag.first), order.index(flag.last) + 1)
         }
         firsts = sorted(place for place in places if place - 1 not in places)

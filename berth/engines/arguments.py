@@ -76,9 +76,9 @@ class Rendering:
         if flag is None:
             self.refuse(key, f"is {_shown(value)}, but {self._lacks(name)}")
             return
-        problem = _problem(flag, value)
+        problem = self._problem(flag, value)
         if problem is not None:
-            self.refuse(key, f"is {_shown(value)}, {problem} for {self.engine} {self.version}")
+            self.refuse(key, f"is {_shown(value)}, {problem}")
             return
         self.arguments[flag.name] = _rendered(flag, value)
 
@@ -122,7 +122,7 @@ class Rendering:
             self._unknown(where, name, value)
         elif dot and flag.type == "json":
             self.arguments[f"{flag.name}.{rest}"] = _plain(value)
-        elif (problem := _problem(flag, value)) is not None:
+        elif (problem := self._problem(flag, value)) is not None:
             self.refuse(where, f"is {_shown(value)}, {problem}")
         elif flag.name in self.arguments:
             self.refuse(where, f"says --{flag.name} once more, must be said once; take one away")
@@ -165,11 +165,25 @@ class Rendering:
         hint = f"; the nearest is {near[0].replace('-', '_')}" if near and not elsewhere else ""
         self.refuse(where, f"{self._lacks(name)}{hint}; to pass it on as it is, move it to unchecked_args")
 
+    def _problem(self, flag: Flag, value: Any) -> str | None:
+        """What is wrong with a value; a choice that other releases take is said to be theirs."""
+        problem = _problem(flag, value)
+        if problem is None or not isinstance(value, str) or not flag.choices:
+            return problem
+        spans = self.table.releases_taking(flag.name, value)
+        if not spans:
+            return problem
+        return f"which {self.engine} {self.version} does not take; {_spans(spans)} do; {problem}"
+
     def _lacks(self, name: str) -> str:
-        spans = [first if first == last else f"{first} to {last}" for first, last in self.table.releases_with(name)]
+        spans = self.table.releases_with(name)
         if not spans:
             return f"{self.engine} has no --{name} in any release Berth knows"
-        return f"{self.engine} {self.version} has no --{name}; {' and '.join(spans)} have it"
+        return f"{self.engine} {self.version} has no --{name}; {_spans(spans)} have it"
+
+
+def _spans(runs: Iterable[tuple[str, str]]) -> str:
+    return " and ".join(first if first == last else f"{first} to {last}" for first, last in runs)
 
 
 def _problem(flag: Flag, value: Any) -> str | None:

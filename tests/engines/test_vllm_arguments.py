@@ -224,3 +224,17 @@ def test_what_flags_are_rendered_as_exists_in_that_release(version: str):
 def test_owned_flags_exist_in_some_release():
     known = flags("vllm", "0.32.0")
     assert [name for name in OWNED if not known.releases_with(name)] == ["kv-cache-memory"]  # an abbreviation of hints
+
+
+@pytest.mark.parametrize(
+    ("version", "intent", "said"),
+    [
+        ("0.32.0", Intent(quantization="bitsandbytes"), "0.8.5 to 0.27.1 do"),
+        ("0.32.0", Intent(load_format="gguf"), "which vllm 0.32.0 does not take; 0.8.5 to 0.23.0 do"),
+        ("0.10.1.1", Intent(quantization="nonsense"), "must be one of auto-round, awq, awq_marlin"),
+        ("0.10.1.1", Intent(dtype="int8"), "must be one of auto, bfloat16, float, float16, float32, half"),
+    ],
+)
+def test_choices_are_those_of_the_release(version: str, intent: Intent, said: str):
+    [text] = refusals(rendered(version, intent)).values()
+    assert said in text
