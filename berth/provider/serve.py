@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -49,8 +50,8 @@ for _verb in ("Configure", "Invoke", "Check", "Diff", "Create", "Read", "Update"
     setattr(Servicer, _verb, _clean(_verb))
 
 
-async def serve(engine_address: str) -> None:
-    """Serves until the engine asks to stop or is gone; prints the port as Pulumi expects it."""
+async def serve(engine_address: str, parent: int) -> None:
+    """Serves until a signal asks to stop or the engine is gone; prints the port as Pulumi expects it."""
     provider = BerthProvider(Progress(engine_address))
     server = grpc.aio.server(options=_GRPC_CHANNEL_OPTIONS)
     servicer = Servicer([], VERSION, provider, engine_address=engine_address)
@@ -59,21 +60,28 @@ async def serve(engine_address: str) -> None:
     await server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    alone = asyncio.create_task(_parent_gone())
-    stopped = asyncio.create_task(server.wait_for_termination())
+    alone = asyncio.create_task(_gone(parent))
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({alone, stopped}, return_when=asyncio.FIRST_COMPLETED)
     await provider.close()
     await server.stop(grace=0)
 
 
-async def _parent_gone() -> None:
+async def _gone(parent: int) -> None:
     """Waits for the end of the process that started this one; a killed Pulumi would leave its provider for ever."""
-    parent = os.getppid()
     try:
         descriptor = os.pidfd_open(parent)
-    except (OSError, AttributeError):  # a kernel before 5.3, or the parent is gone already
+    except ProcessLookupError:
+        return
+    except (OSError, AttributeError):  # a kernel before 5.3
         while os.getppid() == parent:  # noqa: ASYNC110 -- such a kernel has nothing to wait on
             await asyncio.sleep(1)
+        return
+    if os.getppid() != parent:  # it ended while this one was starting, and somebody else may have its id
+        os.close(descriptor)
         return
     gone = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -85,9 +93,6 @@ async def _parent_gone() -> None:
         os.close(descriptor)
 
 
-def main() -> None:
-    """The plugin's entry: its first argument is the engine's address."""
-    try:
-        asyncio.run(serve(sys.argv[1]))
-    except KeyboardInterrupt:
-        sys.exit(130)
+def main(parent: int) -> None:
+    """The plugin's entry: its first argument is the engine's address, `parent` the process that asked for it."""
+    asyncio.run(serve(sys.argv[1], parent))
