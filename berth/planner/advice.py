@@ -49,13 +49,16 @@ def _hosts(stack: Stack, slots: Mapping[str, tuple[Slot, ...]]) -> Iterator[Note
 
 def _shared_cards(sizes: Sequence[Sized]) -> Iterator[Note]:
     """What people get wrong about several engines on one card."""
-    with_share = next((one for one in sizes if one.serving is not None and one.seat.spec.share is not None), None)
-    if with_share is not None:
+    for one in sizes:
+        if one.serving is None or one.serving.engine != "vllm" or one.chosen or one.memory is None:
+            continue
+        said = "is" if one.seat.spec.share is not None else f"is not said, {one.memory.share:g} is the engine's own:"
         text = (
-            "is a fraction of the card's total memory for each engine, not of what is left; each process holds "
+            f"{said} a fraction of the card's total memory for each engine, not of what is left; each process holds "
             "some 0.5 GiB beyond it (CUDA context, graphs)"
         )
-        yield remark(f"{with_share.seat.where}.share", text)
+        yield remark(f"{one.seat.where}.share", text)
+        break
     crowd: dict[tuple[str, int], list[Sized]] = {}
     for one in sizes:
         for card in one.seat.cards:

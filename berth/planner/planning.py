@@ -18,7 +18,7 @@ from berth.planner.facts import HostFacts
 from berth.planner.notes import refusal, remark, warning
 from berth.planner.placement import Placement, with_ports
 from berth.planner.plan import Card, ClusterPlan, HostPlan, Local, Note, Plan, Ssh
-from berth.planner.replicas import replica, setup_of, version_of
+from berth.planner.replicas import Replicas, setup_of, version_of
 from berth.planner.sizing import Sized, sized
 from berth.planner.suggestions import with_suggestions
 from berth.planner.unbuilt import unbuilt
@@ -76,10 +76,8 @@ def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts
     notes += check(stack, profile, seats)
     wanted = [(seat, version_of(seat.spec), known[seat.model, seat.revision]) for seat in seats]
     sizes, verdicts = sized(wanted, slots, kinds, profile)
-    replicas = tuple(
-        replica(one, stack.models[one.seat.model], order=order, profile=profile, cards=verdicts, notes=notes)
-        for order, one in enumerate(sizes)
-    )
+    writer = Replicas(stack.models, profile, verdicts, notes)
+    replicas = tuple(writer.write(one, order) for order, one in enumerate(sizes))
     door = gateway(stack, replicas, notes)
     notes += _compatibility(stack, sizes, facts)
     notes += _memory_notes(sizes, verdicts)

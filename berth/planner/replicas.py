@@ -9,13 +9,12 @@ from typing import Literal
 from berth.catalogue.engine_versions import newest, release
 from berth.catalogue.units import Bytes
 from berth.engines import random_model
-from berth.engines.contract import Adapter, Device, Engine, Intent, Package
+from berth.engines.contract import Adapter, Device, Intent, Rendered
 from berth.engines.registry import ENGINES
 from berth.planner.compatibility import Setup
 from berth.planner.notes import refusal, remark
 from berth.planner.placement import Seat
 from berth.planner.plan import (
-    Argument,
     EnginePlan,
     ExistingEngine,
     HubWeights,
@@ -56,39 +55,84 @@ def device_of(seat: Seat) -> Device:
     return seat.spec.engine.device or ("cuda" if seat.cards or seat.on_cluster else "cpu")
 
 
-def replica(
-    one: Sized, model: Model, *, order: int, profile: str, cards: tuple[CardVerdict, ...], notes: list[Note]
-) -> ReplicaPlan:
-    """One replica; what is wrong with it goes to `notes`."""
-    seat, spec = one.seat, one.seat.spec
-    device = device_of(seat)
-    engine = ENGINES.get(spec.engine.name)
-    arguments, environment = _rendered(one, engine, device, profile, notes)
-    return ReplicaPlan(
-        model=seat.model,
-        revision=seat.revision,
-        index=seat.index,
-        host=seat.host,
-        cards=seat.cards,
-        port=seat.port or 0,
-        engine=EnginePlan(
-            name=spec.engine.name,
-            version=one.version,
-            device=device,
-            installation=_installation(one, engine, device, notes),
-        ),
-        weights=weights_of(spec.source, seat.where, notes),
-        served_names=(seat.model, *model.aliases),
-        arguments=arguments,
-        environment={**environment, **spec.environment},
-        secrets=dict(spec.secrets),
-        on_change=_on_change(one, model, cards, notes),
-        start_order=order,
-        start_timeout_s=spec.start_timeout,
-        stop_timeout_s=spec.stop_timeout,
-        max_concurrency=spec.concurrency or _DEFAULT_CONCURRENCY,
-        memory=one.memory,
-    )
+class Replicas:
+    """Writes sized replicas as the plan says them; what is wrong with them goes to `notes`."""
+
+    def __init__(
+        self, models: Mapping[str, Model], profile: str, cards: Sequence[CardVerdict], notes: list[Note]
+    ) -> None:
+        self._models, self._profile, self._notes = models, profile, notes
+        self._cards = {(card.host, card.index): card for card in cards}
+        self._rendered: dict[tuple[str, Intent], Rendered] = {}
+
+    def write(self, one: Sized, order: int) -> ReplicaPlan:
+        """One replica, `order` in the sequence of starts."""
+        seat, spec = one.seat, one.seat.spec
+        device = device_of(seat)
+        rendered = self._render(one, device)
+        return ReplicaPlan(
+            model=seat.model,
+            revision=seat.revision,
+            index=seat.index,
+            host=seat.host,
+            cards=seat.cards,
+            port=seat.port or 0,
+            engine=EnginePlan(
+                name=spec.engine.name,
+                version=one.version,
+                device=device,
+                installation=_installation(one, device, self._notes),
+            ),
+            weights=weights_of(spec.source, seat.where, self._notes),
+            served_names=(seat.model, *self._models[seat.model].aliases),
+            arguments=rendered.arguments,
+            environment={**rendered.environment, **spec.environment},
+            secrets=dict(spec.secrets),
+            on_change=self._on_change(one),
+            start_order=order,
+            start_timeout_s=spec.start_timeout,
+            stop_timeout_s=spec.stop_timeout,
+            max_concurrency=spec.concurrency or _DEFAULT_CONCURRENCY,
+            memory=one.memory,
+        )
+
+    def _render(self, one: Sized, device: Device) -> Rendered:
+        """The engine's flags; replicas of one revision of which the same is asked share them, and their notes."""
+        spec = one.seat.spec
+        intent = intent_of(one, device, self._profile)
+        key = (f"{one.seat.where} {device}", intent)
+        if key not in self._rendered:
+            engine = ENGINES[spec.engine.name]
+            found = engine.render(intent, spec.args, version=one.version, device=device, unchecked=spec.unchecked_args)
+            self._rendered[key] = found
+            self._notes += [
+                Note(severity=Severity(note.severity), where=f"{one.seat.where}.{note.where}", text=note.text)
+                for note in found.notes
+            ]
+        return self._rendered[key]
+
+    def _on_change(self, one: Sized) -> OnChange:
+        """How the replica is replaced; `auto` is surge where old and new fit side by side, hold elsewhere."""
+        said = self._models[one.seat.model].on_change
+        if said not in {"surge", "auto"}:
+            return "refuse" if said == "refuse" else "hold"
+        room = self._room_for_two(one)
+        if said == "auto":
+            return "surge" if room is True and not one.seat.on_cluster else "hold"
+        if room is False and one.memory is not None:
+            text = (
+                f"is surge, must be hold or refuse: a second {one.memory.used} beside the running one does not fit "
+                "its card"
+            )
+            self._notes.append(refusal(f"models.{one.seat.model}.on_change", text))
+        return "surge"
+
+    def _room_for_two(self, one: Sized) -> bool | None:
+        """Whether each of its cards has room for the replica once more; None when that is not known."""
+        mine = [self._cards[one.seat.host, index] for index in one.seat.cards if (one.seat.host, index) in self._cards]
+        if one.memory is None or not mine or any(card.verdict is Verdict.UNKNOWN for card in mine):
+            return None
+        return all(card.free >= one.memory.used for card in mine)
 
 
 def intent_of(one: Sized, device: Device, profile: str) -> Intent:
@@ -173,24 +217,7 @@ def _where(source: Source) -> str:
     return str(getattr(source, source.kind))
 
 
-def _rendered(
-    one: Sized, engine: Engine | None, device: Device, profile: str, notes: list[Note]
-) -> tuple[Mapping[str, Argument | Sequence[str]], Mapping[str, str]]:
-    if engine is None:
-        return {}, {}
-    spec = one.seat.spec
-    found = engine.render(
-        intent_of(one, device, profile), spec.args, version=one.version, device=device, unchecked=spec.unchecked_args
-    )
-    if one.seat.index == 0:  # replicas of one revision differ in nothing that is rendered
-        notes += [
-            Note(severity=Severity(note.severity), where=f"{one.seat.where}.{note.where}", text=note.text)
-            for note in found.notes
-        ]
-    return found.arguments, found.environment
-
-
-def _installation(one: Sized, engine: Engine | None, device: Device, notes: list[Note]) -> Installation:
+def _installation(one: Sized, device: Device, notes: list[Note]) -> Installation:
     seat, said = one.seat, one.seat.spec.engine
     if said.environment is not None:
         return ExistingEngine(path=said.environment.path)
@@ -198,7 +225,7 @@ def _installation(one: Sized, engine: Engine | None, device: Device, notes: list
         return ImageEngine(image=said.image)
     if seat.in_container:
         return ImageEngine(image=_image(one, device, notes))
-    package: Package | None = engine.packaged(one.version, device) if engine is not None else None
+    package = ENGINES[said.name].packaged(one.version, device)
     if package is None:
         where = f"{seat.where}.engine.version"
         text = f"is {one.version}, which Berth cannot install from packages for {device}"
@@ -225,27 +252,3 @@ def _image(one: Sized, device: Device, notes: list[Note]) -> str:
     if seat.index == 0:
         notes.append(remark(f"{seat.where}.engine.image", f"is not said, {built.image} is taken"))
     return built.image
-
-
-def _on_change(one: Sized, model: Model, cards: tuple[CardVerdict, ...], notes: list[Note]) -> OnChange:
-    """How the replica is replaced; `auto` is surge where old and new fit side by side, hold elsewhere."""
-    if model.on_change not in {"surge", "auto"}:
-        return "refuse" if model.on_change == "refuse" else "hold"
-    room = _room_for_two(one, cards)
-    if model.on_change == "surge":
-        if room is False and one.memory is not None:
-            text = (
-                f"is surge, must be hold or refuse: a second {one.memory.used} beside the running one does not fit "
-                "its card"
-            )
-            notes.append(refusal(f"models.{one.seat.model}.on_change", text))
-        return "surge"
-    return "surge" if room is True and not one.seat.on_cluster else "hold"
-
-
-def _room_for_two(one: Sized, cards: tuple[CardVerdict, ...]) -> bool | None:
-    """Whether each of its cards has room for the replica once more; None when that is not known."""
-    mine = [card for card in cards if card.host == one.seat.host and card.index in one.seat.cards]
-    if one.memory is None or not mine or any(card.verdict is Verdict.UNKNOWN for card in mine):
-        return None
-    return all(card.free >= one.memory.used for card in mine)

@@ -14,6 +14,7 @@ from berth.catalogue.models import ModelShape
 from berth.catalogue.units import Bytes
 from berth.planner.cards import Slot
 from berth.planner.memory import Lora, Resident, Serving, footprint, kv_bytes_for, place, smallest_share
+from berth.planner.memory.weights import weights
 from berth.planner.placement import Seat
 from berth.planner.plan import Card
 from berth.planner.verdict import CardVerdict, ReplicaMemory, Verdict
@@ -56,12 +57,11 @@ def sized(
     order = sorted(range(len(started)), key=lambda number: (_weights(started[number]), number))
     started = [started[number] for number in order]
     started = _chosen(started, slots)
+    there = _by_card(started)
     verdicts: list[CardVerdict] = []
     memories: dict[str, ReplicaMemory] = {}
     for host, cards in slots.items():
-        for slot in cards:
-            on_card = [one for one in started if one.seat.host == host and slot.card.index in one.seat.cards]
-            verdicts.append(_card(host, slot, on_card, memories))
+        verdicts += [_card(host, slot, there.get((host, slot.card.index), ()), memories) for slot in cards]
     pods: dict[str, int] = {}
     for one in started:
         if one.seat.on_cluster and one.gpu is not None:
@@ -144,15 +144,21 @@ def _switch(value: Any) -> bool | None:
 def _weights(one: Sized) -> int:
     if one.serving is None or one.shape is None or one.gpu is None:
         return 0
-    return int(footprint(one.shape, one.serving, one.gpu).weights)
+    return int(weights(one.shape, one.serving, one.gpu))
+
+
+def _by_card(started: Sequence[Sized]) -> Mapping[tuple[str, int], list[Sized]]:
+    """Who is on each card, in start order."""
+    found: dict[tuple[str, int], list[Sized]] = {}
+    for one in started:
+        for index in one.seat.cards:
+            found.setdefault((one.seat.host, index), []).append(one)
+    return found
 
 
 def _chosen(started: Sequence[Sized], slots: Mapping[str, tuple[Slot, ...]]) -> list[Sized]:
     """Replicas with the shares that the planner chooses for those that have none."""
-    on_card: dict[tuple[str, int], list[Sized]] = {}
-    for one in started:
-        for index in one.seat.cards:
-            on_card.setdefault((one.seat.host, index), []).append(one)
+    on_card = _by_card(started)
     foreign = {(host, slot.card.index): slot.foreign for host, cards in slots.items() for slot in cards}
     left = list(started)
     open_ones: list[int] = []
@@ -235,7 +241,7 @@ def _footing(one: Sized) -> int:
 def _card(host: str, slot: Slot, on_card: Sequence[Sized], memories: dict[str, ReplicaMemory]) -> CardVerdict:
     """The verdict on one card; the replicas' memories go to `memories`, the worst of their cards."""
     known = [one for one in on_card if one.shape is not None and one.serving is not None]
-    unknown = [one for one in on_card if one not in known]
+    unknown = [one for one in on_card if one.shape is None or one.serving is None]
     if slot.gpu is None:
         return CardVerdict(
             host=host,
