@@ -19,7 +19,8 @@ _UNSORTED = 15.5
 """The same without a sort (FlashInfer, Triton since 0.17): logits in 16 and 32 bits, probabilities, noise."""
 
 _TRITON_SAMPLER = Version("0.17.0")
-_FLASHINFER_OFF = Version("0.11.1")
+_FLASHINFER_ON, _FLASHINFER_OFF = Version("0.9.0"), Version("0.11.1")
+"""Images before 0.9.0 hold a FlashInfer that the sampler finds too old (below 0.2.3)."""
 _SAMPLER_PROFILED = Version("0.8.3")
 _WORKSPACE = Version("0.13.0")
 _RUNNER_V2 = Version("0.23.0")
@@ -83,7 +84,7 @@ def _own_kernels(shape: ModelShape) -> bool:
 def sampler(shape: ModelShape, serving: Serving, batch: Batch, gpu: Gpu) -> Bytes:
     """The dummy sampling step: one row of logits for each sequence.
 
-    Packages sorted by PyTorch until the Triton kernel of 0.17.0 (#33538); images sampled with FlashInfer until 0.11.0
+    Packages sorted by PyTorch until the Triton kernel of 0.17.0 (#33538); images of 0.9.0 to 0.11.0 used FlashInfer
     (#26859 turned it off by default in 0.11.1, #40376 on again in 0.21.0). Pipeline stages before the last do not
     sample, but the last one decides, since the smallest cache counts. Model Runner V2 samples in place.
     """
@@ -96,8 +97,8 @@ def sampler(shape: ModelShape, serving: Serving, batch: Batch, gpu: Gpu) -> Byte
     if serving.version >= _TRITON_SAMPLER:  # few rows are still sorted
         return Bytes(round(shape.vocab * max(rows * _UNSORTED, min(rows, _TRITON_ROWS - 1) * _SORTED)))
     unsorted = False
-    if serving.installation == "image" and generation > Generation.V0 and serving.version < _FLASHINFER_OFF:
-        unsorted = True
+    if serving.installation == "image" and generation > Generation.V0:
+        unsorted = _FLASHINFER_ON <= serving.version < _FLASHINFER_OFF
     return Bytes(round(rows * shape.vocab * (_UNSORTED if unsorted else _SORTED)))
 
 
@@ -113,7 +114,8 @@ def encoder(shape: ModelShape, serving: Serving, batch: Batch) -> tuple[Bytes, B
     """The vision tower on as many of its largest items as one step may take: its peak, and its outputs that stay.
 
     Source: profile_run of v1/worker/gpu_model_runner.py with the budget of v1/core/encoder_cache_manager.py. At the
-    peak, pixels, residual and rotary tables (five hidden states) and the wider of attention and feed-forward part live.
+    peak, pixels, residual and rotary tables (five hidden states) and the wider of attention and feed-forward part
+    live. The largest image is profiled even where it is longer than the context; a video has as many frames as fit.
     """
     vision = shape.vision
     if vision is None or serving.images_per_prompt == 0:
@@ -122,7 +124,7 @@ def encoder(shape: ModelShape, serving: Serving, batch: Batch) -> tuple[Bytes, B
     if serving.images_per_prompt is not None:
         items = min(items, serving.images_per_prompt * batch.sequences)
     frames = min(vision.frames, serving.context * vision.merge // vision.patches)
-    patches = max(items, frames) * min(vision.patches, serving.context * vision.merge)
+    patches = max(items, frames) * vision.patches
     inside = max(8 * vision.hidden, vision.matrices * vision.intermediate) / serving.tensor_parallel
     kept = patches // vision.merge * shape.hidden * 2
     return Bytes(round(2 * patches * (5 * vision.hidden + inside)) + kept), Bytes(kept)

@@ -41,6 +41,10 @@ _PER_GRAPH = 0.01
 """GiB for one captured size of a model of 32 layers (0.3-1.0 GiB for 51 sizes, 0.1 for 11)."""
 
 
+_FIRST_GRAPH = 0.2
+"""GiB more for experts and recurrent layers, whose kernels set up their buffers in the first capture."""
+
+
 def context(gpu: Gpu) -> Bytes:
     """CUDA's own context: it exists before the engine's first snapshot and so lies outside its budget."""
     return gpu.context
@@ -96,7 +100,8 @@ def graphs(shape: ModelShape, serving: Serving, batch: Batch, gpu: Gpu) -> Bytes
     if serving.enforce_eager:
         return Bytes(0)
     layers = shape.layers / serving.pipeline_parallel
-    return Bytes.from_gib(_PER_GRAPH * graph_sizes(serving, batch, gpu) * layers / 32)
+    first = _FIRST_GRAPH if shape.experts or shape.recurrent else 0
+    return Bytes.from_gib(first + _PER_GRAPH * graph_sizes(serving, batch, gpu) * layers / 32)
 
 
 def adapters(shape: ModelShape, serving: Serving) -> Bytes:

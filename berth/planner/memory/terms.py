@@ -16,6 +16,8 @@ from berth.planner.memory.weights import weights
 __all__ = ["Footprint", "budget_of", "footprint", "share_of"]
 
 _TGI_ROOM = 0.9
+_COLD_COMPILE = Bytes.from_gib(0.2)
+"""How much a first start with an empty compile cache may measure above later ones."""
 
 _SGLANG_SHARE_MEMORY = (  # up to GiB of the card: chunk of prefill, largest captured batch (server_args.py)
     (20, 2048, 8), (35, 2048, 24), (60, 4096, 32), (90, 8192, 256), (160, 8192, 256), (float("inf"), 16384, 512),
@@ -27,7 +29,8 @@ class Footprint:
     """What one rank holds apart from its KV cache.
 
     What the engine takes off its own budget is marked so; the rest lies on top of it. `fragments_counted` says that
-    free memory is read while torch still caches what the profile run left, which can be as much again.
+    free memory is read while torch still caches what the profile run left, which can be as much again;
+    `compiled` that a first start compiles while it measures.
     """
 
     batch: Batch
@@ -42,6 +45,7 @@ class Footprint:
     activations_in_budget: bool = True
     others_in_budget: bool = False
     fragments_counted: bool = False
+    compiled: bool = False
 
     @property
     def counted(self) -> Bytes:
@@ -74,8 +78,10 @@ class Footprint:
         if self.graphs_in_budget:
             doubt += 0.5 * self.graphs
         if self.fragments_counted:
-            doubt += self.activations
-        return Bytes(round(doubt)) + Bytes.from_gib(0.1 + (0.4 if self.fragments_counted else 0))
+            doubt += self.activations + Bytes.from_gib(0.4)
+        if self.compiled:
+            doubt += _COLD_COMPILE
+        return Bytes(round(doubt)) + Bytes.from_gib(0.1)
 
 
 def footprint(shape: ModelShape, serving: Serving, gpu: Gpu) -> Footprint:
@@ -94,6 +100,7 @@ def footprint(shape: ModelShape, serving: Serving, gpu: Gpu) -> Footprint:
         graphs_in_budget=serving.engine == "tgi" or (vllm and generation >= Generation.V1_GRAPHS),
         context_in_budget=serving.engine == "tgi" or generation is Generation.V1_DEVICE,
         activations_in_budget=serving.engine != "sglang",
+        compiled=vllm and generation >= Generation.V1_DEVICE and not serving.enforce_eager,
         fragments_counted=generation is Generation.V0_DEVICE,
         others_in_budget=serving.engine == "tgi" or generation is Generation.V1_DEVICE,
     )
