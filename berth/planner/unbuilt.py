@@ -46,6 +46,8 @@ def _of_models(stack: Stack) -> Iterator[tuple[str, str]]:
             if revision.lora is not None and revision.lora.adapters:
                 yield f"models.{name}.lora", f"LoRA adapters {_YET}"
             local = any(place.host in on_hosts or place.group is not None for place in revision.place)
+            if local and revision.instance is not None:
+                yield f"models.{name}.instance", f"an instance type on a host {_YET}; the engine takes what it needs"
             if local and revision.source.kind in {"s3", "oci"}:
                 yield f"models.{name}.source", f"{revision.source.kind} weights on a host: {_YET}; hub and path can"
             if local and revision.engine.name != "vllm":
