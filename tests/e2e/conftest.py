@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,11 +31,15 @@ def ports() -> Callable[[], int]:
 
 
 @pytest.fixture
-def project(cli: Path, tmp_path: Path) -> Iterator[Project]:
-    """A copy of the project; whatever its stacks left running is ended."""
-    made = Project.copy(tmp_path / "p", cli)
-    yield made
-    sweep(made)
+def project(cli: Path) -> Iterator[Project]:
+    """A copy of the project; whatever its stacks left running is ended.
+
+    Its path is short: a Unix socket lies in it, and pytest's own folders are deep.
+    """
+    with tempfile.TemporaryDirectory(prefix="berth-") as folder:
+        made = Project.copy(Path(folder), cli)
+        yield made
+        sweep(made)
 
 
 def sweep(made: Project) -> None:

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,14 +26,15 @@ ENGINE = "tiny-main-0"
 
 
 @pytest.fixture(scope="module")
-def clone(cli: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def clone(cli: Path) -> Iterator[Project]:
     """A clean clone in a fresh folder."""
-    root = tmp_path_factory.mktemp("stranger") / "berth"
-    subprocess.run(["git", "clone", "--quiet", ROOT, root], check=True)
-    made = Project(root, cli)
-    yield made
-    for pid in made.processes():
-        os.kill(pid, signal.SIGKILL)
+    with tempfile.TemporaryDirectory(prefix="berth-") as folder:  # short: a Unix socket lies in it
+        root = Path(folder) / "berth"
+        subprocess.run(["git", "clone", "--quiet", ROOT, root], check=True)
+        made = Project(root, cli)
+        yield made
+        for pid in made.processes():
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,15 @@ _GRACE_S = 10
 """On top of a service's own time to stop: the runner needs it to see that nothing is left."""
 
 
+# By name, since a plain update would act on what others are adding and removing, and one at a time, since supervisorctl
+# first lists all programs and fails when one of them goes meanwhile. A program it does not know is forgotten already.
+_UPDATE = """
+if ! said=$(flock -x "$2" "$1" -c "$2" update "$3" 2>&1); then
+  case $said in *"no such group"*) ;; *) printf '%s\\n' "$said" >&2; exit 1 ;; esac
+fi
+"""
+
+
 class Manager(Protocol):
     """One way to keep services running."""
 
@@ -78,7 +87,7 @@ class Supervisord:
         """Rereads the configuration; a new program is added without being started by hand."""
         return [
             _make_log_folder(service),
-            self._control("update", service.name, says=f"making supervisord read {service.name}"),
+            self._update(service, says=f"making supervisord read {service.name}"),
         ]
 
     def start(self, service: Service) -> Sequence[Command]:
@@ -101,11 +110,11 @@ class Supervisord:
         """Removes the file, then the program."""
         return [
             shell('rm -f -- "$1"', self.unit_path(service), says=f"removing {service.name} from supervisord"),
-            # By name: a plain update would act on what others are adding and removing at the same time.
-            self._control(
-                "update", service.name, says=f"making supervisord forget {service.name}", ok=frozenset({0, 4})
-            ),
+            self._update(service, says=f"making supervisord forget {service.name}"),
         ]
+
+    def _update(self, service: Service, *, says: str) -> Command:
+        return shell(_UPDATE, self.control, f"{self.folder}/supervisord.conf", service.name, says=says)
 
     def _control(
         self, *arguments: str, says: str, timeout_s: float = 60.0, ok: frozenset[int] = frozenset({0})
