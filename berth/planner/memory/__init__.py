@@ -6,6 +6,7 @@
 from berth.planner.memory.alternatives import Alternative, alternatives
 from berth.planner.memory.cache import kv_bytes_for
 from berth.planner.memory.card import Resident, place
+from berth.planner.memory.checkpoint import total_of_index, with_total
 from berth.planner.memory.predict import largest_context, predict, smallest_share
 from berth.planner.memory.serving import Batch, Generation, Lora, Serving, batch_of, default_share, generation_of
 from berth.planner.memory.startup import StartupCheck, startup_check
@@ -32,4 +33,6 @@ __all__ = [
     "share_of",
     "smallest_share",
     "startup_check",
+    "total_of_index",
+    "with_total",
 ]
