@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import yaml
 
@@ -123,7 +123,7 @@ class Project:
         parts = urlsplit(environ["PULUMI_BACKEND_URL"])
         if parts.scheme != "file":
             return None
-        path = f"{parts.netloc}{parts.path}"  # file://~/x has the ~ where a host would be
+        path = unquote(f"{parts.netloc}{parts.path}")  # file://~/x has the ~ where a host would be
         return self.root / Path(path).expanduser()
 
     def _yaml(self, name: str) -> Mapping[str, Any]:
@@ -150,4 +150,4 @@ def _check_passphrase(stack: str, environ: Mapping[str, str]) -> None:
 
 
 def _backend(root: Path) -> str:
-    return f"file://{root}/.berth/state"
+    return f"file://{quote(str(root))}/.berth/state"

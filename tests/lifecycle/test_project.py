@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -16,7 +17,7 @@ BIN = Path("/cache/pulumi/bin")
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    root = tmp_path / "a clone's folder"
+    root = tmp_path / "a clone's folder, 100%#?"
     (root / "stacks").mkdir(parents=True)
     (root / "stacks" / "dev.yaml").touch()
     (root / "stacks" / "rtx5090.yaml").touch()
@@ -27,11 +28,11 @@ def project(tmp_path: Path) -> Project:
 @pytest.mark.parametrize(
     ("environ", "backend"),
     [
-        ({}, "file://{root}/.berth/state"),
+        ({}, "file://{url}/.berth/state"),
         ({"PULUMI_BACKEND_URL": "s3://team"}, "s3://team"),
         ({"PULUMI_BACKEND_URL": "file:///elsewhere"}, "file:///elsewhere"),
         # what sourcing another clone's script left in the shell is not a choice
-        ({"PULUMI_BACKEND_URL": "file:///other/.berth/state", "BERTH_PROJECT": "/other"}, "file://{root}/.berth/state"),
+        ({"PULUMI_BACKEND_URL": "file:///other/.berth/state", "BERTH_PROJECT": "/other"}, "file://{url}/.berth/state"),
         ({"PULUMI_BACKEND_URL": "s3://team", "BERTH_PROJECT": "/other"}, "s3://team"),
     ],
 )
@@ -39,7 +40,7 @@ def test_the_state_lies_in_the_project_unless_the_user_chose(
     project: Project, environ: dict[str, str], backend: str
 ) -> None:
     values = project.environment("dev", BIN, environ)
-    assert values["PULUMI_BACKEND_URL"] == backend.format(root=project.root)
+    assert values["PULUMI_BACKEND_URL"] == backend.format(url=quote(str(project.root)))
 
 
 def test_everything_that_pulumi_needs_is_said(project: Project) -> None:
@@ -49,7 +50,7 @@ def test_everything_that_pulumi_needs_is_said(project: Project) -> None:
         "BERTH_PROJECT": str(project.root),
         "VIRTUAL_ENV": f"{project.root}/.venv",
         "PULUMI_HOME": f"{project.root}/.berth/pulumi-home",
-        "PULUMI_BACKEND_URL": f"file://{project.root}/.berth/state",
+        "PULUMI_BACKEND_URL": f"file://{quote(str(project.root))}/.berth/state",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_LOG_ROTATION_MAX_TOTAL_MB": "50",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -110,6 +111,7 @@ def test_the_folders_are_the_users_alone(project: Project) -> None:
     ("url", "folder"),
     [
         ("file:///data/state", "/data/state"),
+        ("file:///data/100%25/state", "/data/100%/state"),
         ("file:///data/state?no_tmp_dir=true", "/data/state"),
         ("file://~/state", "/home/me/state"),
         ("file://./state", "{root}/state"),

@@ -64,7 +64,7 @@ pulumi.export("url", "http://127.0.0.1:1/v1")
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     """A project with the real settings but without the provider; its processes end with the test."""
-    root = tmp_path / "project"
+    root = tmp_path / "a project, 100%25#"
     (root / "stacks").mkdir(parents=True)
     (root / "stacks" / "dev.yaml").write_text("models: {tiny: {source: {random: tiny}}}\n", encoding="utf-8")
     here = Project.here().root
@@ -82,7 +82,7 @@ def _processes_in(root: Path) -> list[int]:
     found: list[int] = []
     for link in Path("/proc").glob("[0-9]*/cwd"):
         try:
-            if link.resolve() == root:
+            if link.readlink() == root:
                 found.append(int(link.parent.name))
         except OSError:
             continue
