@@ -148,10 +148,11 @@ class Rendering:
         for name, new in instead.items():
             flag = self.table.find(name)
             held = self.arguments.get(name)
-            if flag is None or (held is not None and flag.type != "json"):
+            joined = new if held is None else _joined(held, new)
+            if flag is None or joined is None:
                 self.refuse(where, f"and --{name} say the same thing, must be said once; take one away")
                 return
-            self.arguments[flag.name] = _rendered(flag, new if held is None else _joined(held, new))
+            self.arguments[flag.name] = _rendered(flag, joined)
         verb = f"is rendered as {' '.join(f'--{name}' for name in instead)}" if instead else "is left out"
         self.note(where, f"{verb} with {self.engine} {self.version}: {gone.why}")
 
@@ -243,10 +244,16 @@ def _rendered(flag: Flag, value: Any) -> Value:
     return _plain(value)
 
 
-def _joined(held: Any, new: Any) -> dict[str, Any]:
-    """Two JSON objects as one; what was said outright wins."""
-    first, second = (json.loads(part) if isinstance(part, str) else part for part in (held, new))
-    return {**second, **first}
+def _joined(held: Any, new: Any) -> dict[str, Any] | None:
+    """Two JSON objects as one, what was said outright winning; None when they are none."""
+    parts = []
+    for part in (held, new):
+        try:
+            parts.append(json.loads(part) if isinstance(part, str) else part)
+        except ValueError:
+            return None
+    first, second = parts
+    return {**second, **first} if isinstance(first, Mapping) and isinstance(second, Mapping) else None
 
 
 def _plain(value: Any) -> Value:
@@ -261,8 +268,3 @@ def _plain(value: Any) -> Value:
 
 def _shown(value: Any) -> str:
     return repr(value) if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def refused(notes: Iterable[Note]) -> bool:
-    """Whether any note stops the plan."""
-    return any(note.severity == "refusal" for note in notes)

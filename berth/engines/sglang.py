@@ -267,10 +267,15 @@ def static_fraction(share: float, card_memory: int | None, args: Mapping[str, An
         return round(share * 0.9, 3)
     said = {name.lstrip("-").replace("-", "_"): value for name, value in args.items()}
     _, chunk, batch = next(row for row in _DEFAULTS if card_memory < row[0] * 2**30)
-    chunk = said.get("chunked_prefill_size", chunk) or chunk
-    batch = 0 if said.get("disable_cuda_graph") else said.get("cuda_graph_max_bs", batch)
-    reserved = int(1.5 * _MIB * max(int(chunk), 0)) + 2 * _MIB * int(batch) + _CUDA_CONTEXT
+    chunk = _count(said.get("chunked_prefill_size"), chunk)
+    batch = 0 if said.get("disable_cuda_graph") is True else _count(said.get("cuda_graph_max_bs"), batch)
+    reserved = int(1.5 * _MIB * chunk) + 2 * _MIB * batch + _CUDA_CONTEXT
     return max(round(share - reserved / card_memory, 3), 0.05)
+
+
+def _count(value: Any, default: int) -> int:
+    """A flag's value where it is a count; what is wrong with another is said by the check of flags."""
+    return max(value, 0) if isinstance(value, int) and not isinstance(value, bool) else default
 
 
 SGLANG: contract.Engine = Sglang()

@@ -58,6 +58,12 @@ def test_sglang_leaves_activations_outside_its_fraction():
     assert static_fraction(0.05, 16 * GIB, {}) == 0.05
 
 
+@pytest.mark.parametrize("value", ["many", None, True, float("nan"), [1]])
+def test_sglang_reckons_with_its_defaults_where_a_count_is_none(value: object):
+    args = {"chunked_prefill_size": value, "cuda_graph_max_bs": value}
+    assert static_fraction(0.45, 32 * GIB, args) == static_fraction(0.45, 32 * GIB, {})
+
+
 def test_sglang_says_what_its_fraction_means():
     outcome = rendered(SGLANG, "0.5.9", Intent(share=0.45, card_memory=32 * GIB))
     assert outcome.arguments["mem-fraction-static"] == static_fraction(0.45, 32 * GIB, {})

@@ -238,3 +238,9 @@ def test_owned_flags_exist_in_some_release():
 def test_choices_are_those_of_the_release(version: str, intent: Intent, said: str):
     [text] = refusals(rendered(version, intent)).values()
     assert said in text
+
+
+@pytest.mark.parametrize("said", ["image=2", "[1]", "3"])
+def test_a_replaced_flag_cannot_join_what_is_no_mapping(said: str):
+    found = refusals(rendered("0.32.0", hf_overrides=said, rope_theta=1))
+    assert "must be said once" in found["args.rope_theta"]
