@@ -30,6 +30,7 @@ class LocalConnection:
         reads = command.hold or command.stdin is not None
         try:
             process = await asyncio.create_subprocess_exec(
+                *(("sudo", "-n", "--") if command.root and os.geteuid() != 0 else ()),
                 *command.argv,
                 stdin=asyncio.subprocess.PIPE if reads else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,

@@ -1,0 +1,64 @@
+"""Pytest fixtures of SSH servers. Import them in the `conftest.py` of the folder that uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from berth.provider.connection.settings import SshSettings
+from berth.provider.connection.ssh import LOGINS, SshConnection
+from tests.sshd.server import Sshd, Unavailable, sshd
+
+Connect = Callable[[SshSettings], SshConnection]
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """An sshd for all tests of a process that leave it as it is."""
+    with _available(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_ssh_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Sshd]:
+    """An sshd of this test alone; a parameter holds lines of its configuration."""
+    with _available(tmp_path / "sshd", *getattr(request, "param", ())) as server:
+        yield server
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Makes connections that are closed with the test."""
+    made: list[SshConnection] = []
+    logins = asyncio.Semaphore(LOGINS)
+
+    def make(settings: SshSettings) -> SshConnection:
+        made.append(SshConnection("box", settings, logins))
+        return made[-1]
+
+    yield make
+    for connection in made:
+        await connection.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home for the ssh client with an empty .ssh and no agent."""
+    folder = tmp_path / "home"
+    (folder / ".ssh").mkdir(parents=True, mode=0o700)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return folder
+
+
+def _available(folder: Path, *options: str):  # noqa: ANN202 -- a context manager of sshd, or the end of the test
+    try:
+        return sshd(folder, *options)
+    except Unavailable as reason:
+        if os.environ.get("CI"):
+            pytest.fail(f"no SSH server: {reason}")
+        pytest.skip(f"no SSH server: {reason}")
