@@ -250,3 +250,19 @@ def test_down_after_a_kill_before_anything_was_made_leaves_no_stack(project: Pro
     code, output = _run(project, "down")
     assert (code, output) == (0, "stack dev: is down\n")
     assert json.loads(_shell(project, "source .berth/env && pulumi stack ls --json").stdout) == []
+
+
+def test_an_ended_up_lets_pulumi_finish_what_it_began(project: Project) -> None:
+    (project.root / "__main__.py").write_text(_SLOW, encoding="utf-8")
+    os.mkfifo(project.root / "begun")
+    with _start(project, "up") as process:
+        (project.root / "begun").read_text(encoding="utf-8")
+        process.terminate()
+        (project.root / "go-on").touch()
+        output = process.communicate()[0]
+    assert process.returncode not in {0, -signal.SIGTERM}
+    assert "Traceback" not in output
+    assert _pending(project) == []
+    code, output = _run(project, "up")
+    assert code == 0, output
+    assert "released the lock" not in output
