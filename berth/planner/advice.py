@@ -39,6 +39,10 @@ def _hosts(stack: Stack, slots: Mapping[str, tuple[Slot, ...]]) -> Iterator[Note
                     "older advice names 545, which cannot drive it"
                 )
                 yield remark(f"hosts.{name}.gpus", text)
+        connection = stack.hosts[name].connection
+        if connection != "local" and connection.ssh.host_key is None:
+            text = "is missing, must be there before the machine is touched; `berth hostkey` prints it"
+            yield warning(f"hosts.{name}.connection.ssh.host_key", text)
         if stack.hosts[name].prerequisites.container_toolkit is not None:
             text = (
                 "comes from NVIDIA's libnvidia-container repository with a keyring file; apt-key and the "

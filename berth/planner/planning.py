@@ -74,7 +74,7 @@ def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts
     placement = Placement(stack, profile, cards, known, notes)
     seats = tuple(with_ports(stack, name, tuple(placement.seats()), notes))
     notes += check(stack, profile, seats)
-    wanted = [(seat, version_of(seat.spec), known[seat.model, seat.revision]) for seat in seats]
+    wanted = [(seat, version_of(seat), known[seat.model, seat.revision]) for seat in seats]
     sizes, verdicts = sized(wanted, slots, kinds, profile)
     writer = Replicas(stack.models, profile, verdicts, notes)
     replicas = tuple(writer.write(one, order) for order, one in enumerate(sizes))

@@ -32,7 +32,7 @@ from berth.planner.plan import (
 )
 from berth.planner.sizing import Sized, share_of
 from berth.planner.verdict import CardVerdict, Verdict
-from berth.spec.models import Model, Revision
+from berth.spec.models import Model
 from berth.spec.problems import nearest
 from berth.spec.sources import Source
 
@@ -45,9 +45,9 @@ _DEFAULT_CONCURRENCY = 256
 """Requests at a time where neither the stack file nor the memory model says a number: vLLM's own default."""
 
 
-def version_of(spec: Revision) -> str:
-    """The engine's version; the newest that is known where the stack file says none."""
-    return spec.engine.version or newest(spec.engine.name)
+def version_of(seat: Seat) -> str:
+    """The engine's version; the newest that is known for its device where the stack file says none."""
+    return seat.spec.engine.version or newest(seat.spec.engine.name, device_of(seat))
 
 
 def device_of(seat: Seat) -> Device:
@@ -161,12 +161,12 @@ def intent_of(one: Sized, device: Device, profile: str) -> Intent:
         max_lora_rank=lora.max_rank if lora is not None else None,
         model_impl=spec.model_impl,
         trust_remote_code=spec.trust_remote_code,
-        cpu_offload=spec.cpu_offload,
+        cpu_offload=None if spec.cpu_offload is None else int(spec.cpu_offload),
         images_per_prompt=spec.images_per_prompt,
         share=share,
-        kv_cache=cache,
+        kv_cache=None if cache is None else int(cache),  # a flag is a bare number; Bytes print with their unit
         kv_tokens=one.memory.kv_tokens if one.memory is not None and cache is not None else None,
-        card_memory=one.gpu.cuda_total if one.gpu is not None else None,
+        card_memory=int(one.gpu.cuda_total) if one.gpu is not None else None,
     )
 
 
@@ -229,9 +229,9 @@ def _installation(one: Sized, device: Device, notes: list[Note]) -> Installation
     if package is None:
         where = f"{seat.where}.engine.version"
         text = f"is {one.version}, which Berth cannot install from packages for {device}"
-        todo = f"use {newest(said.name)}, an environment that is there already, or the runtime docker with an image"
-        if not any(note.where == where for note in notes):
-            notes.append(refusal(where, f"{text}; {todo}"))
+        packaged = f"{newest(said.name, device)}, " if said.name == "vllm" else ""
+        todo = f"use {packaged}an environment that is there already, or the runtime docker with an image"
+        notes.append(refusal(where, f"{text}; {todo}"))
         return ExistingEngine(path="")
     return PackagedEngine(
         requirements=package.requirements,

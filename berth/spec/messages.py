@@ -64,7 +64,7 @@ def _meant(loc: tuple[str | int, ...], document: Document, root: Where) -> Where
     """The key that an unknown one was probably meant to be; when it is missing, that needs no line of its own."""
     where = (*root, *loc)
     near = nearest(loc[-1], keys_at(_origin(where, document)[:-1]))
-    return (*where[:-1], near) if near is not None else ()
+    return (*where[:-1], near) if near not in {None, loc[-1]} else ()
 
 
 def _problem(details: ErrorDetails, document: Document, root: Where) -> Problem:
@@ -132,7 +132,7 @@ def _origin(where: Where, document: Document) -> Where:
         if document.has(candidate):
             return candidate
     # Nothing is written there: the key is missing. The place nearest to what is written says it best.
-    if len(where) > 3 and where[0] == "models" and not document.has(where[:4]):
+    if len(where) > 3 and (where[0], where[2]) == ("models", "revisions") and not document.has(where[:4]):
         return (*where[:2], *where[4:])
     return where
 

@@ -53,6 +53,13 @@ def test_the_default_stack_needs_nothing_that_is_not_built():
     assert [(ask.model, len(ask.prompts)) for ask in decided.smoke] == [("tiny", 1)]
 
 
+def test_flags_are_bare_numbers():
+    decided = plan(load(STACKS / "dev.yaml"), "dev")
+    assert str(decided.replicas[0].arguments["kv-cache-memory-bytes"]) == str(2**30)
+    decided = plan(stack("rtx-5090", 1, a=model(QWEN, context=1024), b=model(TINYLLAMA, context=1024)), "x")
+    assert all(str(one.arguments["kv-cache-memory-bytes"]).isdigit() for one in decided.replicas)
+
+
 def test_the_commented_model_of_the_default_stack_works_without_its_comment_signs():
     text = (STACKS / "dev.yaml").read_text()
     lines = [
