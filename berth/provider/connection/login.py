@@ -45,7 +45,7 @@ async def options_for(target: Target, jumps: str | None = None) -> tuple[dict[st
     try:
         if target.key_file is not None:
             options |= _key(target.key_file)
-        seen = await asyncssh.SSHClientConnectionOptions.construct(**options)
+        seen = await asyncssh.SSHClientConnectionOptions.construct(**options, config=())  # the user's own
     except (OSError, ValueError, asyncssh.Error) as error:
         raise Unreachable(f"{target.where}: {_settings_problem(target, error)}") from error
     options["known_hosts"] = _trusted(target, seen)
@@ -78,7 +78,7 @@ async def _connect(
         way = way or await over(target, configured)
         client = await asyncssh.connect(
             **options,
-            **({} if way is None else {"tunnel": way}),
+            tunnel=way,
             client_factory=lambda: presented,
             preferred_auth=["publickey"],  # nobody is there to type a password
             connect_timeout=CONNECT_S,

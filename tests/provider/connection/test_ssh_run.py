@@ -94,7 +94,7 @@ async def test_an_sshd_that_allows_one_session_is_said_so(own_ssh_server: Sshd, 
     held = Command(argv=("sh", "-c", "echo begun; cat"), says="holding", timeout_s=float("inf"), hold=True)
     holding = asyncio.create_task(connection.run(held, lambda _: begun.set()))
     await begun.wait()
-    with pytest.raises(Unreachable, match="box: asking: the machine gives no session .* see MaxSessions"):
+    with pytest.raises(Unreachable, match=r"box: asking: the machine gives no session .* see MaxSessions"):
         await connection.run(shell("true", says="asking"))
     holding.cancel()
     await asyncio.wait({holding})
@@ -176,7 +176,7 @@ async def test_a_command_that_was_running_when_the_connection_dropped_says_what_
     running = asyncio.create_task(connection.run(held, lambda _: own_ssh_server.drop()))
     with pytest.raises(
         Unreachable,
-        match="^box: connection lost while installing; it may or may not have completed, run the same again$",
+        match=r"^box: connection lost while installing; it may or may not have completed, run the same again$",
     ):
         await running
     await asyncio.wait_for(until_gone(f"sleep {marker}"), 10)
