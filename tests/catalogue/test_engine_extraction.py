@@ -118,7 +118,7 @@ def wheel(tmp_path: Path) -> Path:
 
 def test_flags_are_read_without_the_engines_packages(wheel: Path):
     done = subprocess.run(
-        [sys.executable, "-P", "-W", "error", str(TOOL / "read_vllm.py"), str(wheel)],
+        [sys.executable, "-I", "-W", "error", str(TOOL / "read_vllm.py"), str(wheel)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -52,9 +52,8 @@ def read(engine: str, folder: Path) -> list[dict[str, Any]]:
     Raises:
         SystemExit: the engine's parser could not be built; names the release.
     """
-    command = [sys.executable, "-P", "-s", str(_HERE / f"read_{engine}.py"), str(folder)]
-    # vLLM 0.8 picks the choices of one flag out of a set: without a fixed seed each start gives others.
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONHASHSEED": "0"})
+    command = [sys.executable, "-I", str(_HERE / f"read_{engine}.py"), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{folder}: its flags could not be read\n{done.stderr[-2000:]}")
     flags: list[dict[str, Any]] = json.loads(done.stdout)

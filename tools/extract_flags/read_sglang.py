@@ -1,4 +1,4 @@
-"""Prints the flags of `sglang.launch_server` as JSON, from an unpacked wheel: `python -P read_sglang.py FOLDER`.
+"""Prints the flags of `sglang.launch_server` as JSON, from an unpacked wheel: `python -I read_sglang.py FOLDER`.
 
 As read_vllm.py: SGLang's own code builds its parser, on stands for what a parser does not need.
 """

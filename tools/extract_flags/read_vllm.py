@@ -1,4 +1,4 @@
-"""Prints the flags of `vllm serve` as JSON, from an unpacked wheel: `python -P read_vllm.py FOLDER`.
+"""Prints the flags of `vllm serve` as JSON, from an unpacked wheel: `python -I read_vllm.py FOLDER`.
 
 The engine's own code builds its parser, on stands for everything that a parser does not need (see stubs.py). Run in an
 interpreter of its own, since the stands stay. With `--real` in place of a folder it reads the vLLM that is installed in
@@ -12,6 +12,8 @@ import enum
 import importlib
 import json
 import sys
+import typing
+import zlib
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,6 +45,9 @@ def prepare(folder: str) -> None:
     sys.path.insert(0, folder)
     stubs = importlib.import_module("stubs")
     stubs.install("vllm", real=_REAL_MODULES)
+    # vLLM takes the first Literal out of a set of types. Its hash depends on where the interpreter lies in memory, so
+    # that vLLM 0.8 offers other choices of one flag at each start; here they are the same each time.
+    vars(typing)["_LiteralGenericAlias"].__hash__ = lambda held: zlib.crc32(repr(held).encode())
     cuda = type("Cuda", (stubs.Stand,), {"device_type": "cuda", "device_name": "cuda", "is_cuda": lambda _self: True})
     for name, attributes in {
         "vllm.platforms": {"current_platform": cuda("platform")},
