@@ -26,13 +26,15 @@ end() { # kills what $1 lists until it lists nothing
   done
 }
 running() { if kill -0 "$1" 2> /dev/null && grep -qs -- "$2" "/proc/$1/cmdline"; then echo "$1"; fi; }
+started() { sed 's/.*) //' "/proc/$1/stat" 2> /dev/null | cut -d' ' -f20; }
 members() { sed -n "s/^\([0-9]*\) (.*) [^ZX] [0-9]* [0-9]* $1 .*/\1/p" /proc/[0-9]*/stat 2> /dev/null; }
 if [ -f "$1/supervisor/pid" ]; then end running "$(cat -- "$1/supervisor/pid")" supervisord; fi
 for record in "$1"/services/*/state/process; do
   [ -f "$record" ] || continue
-  read -r session _ runner _ _ boot _ < "$record"
+  read -r session start runner _ _ boot _ < "$record"
   [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ] || continue
   end running "$runner" "$1"
+  if [ -e "/proc/$session" ] && [ "$(started "$session")" != "$start" ]; then continue; fi # its id is another's now
   end members "$session"
 done
 rm -rf -- "$1"

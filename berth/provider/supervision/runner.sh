@@ -36,9 +36,9 @@ clear_session() { # ends what is left of session $1: politely for $2 seconds, th
   done
 }
 
-record() { # pid start runner runner-start supervisor boot digest, in one rename
-  child_start=$(started "$child")
-  printf '%s %s %s %s %s %s %s\n' "$child" "$child_start" $$ "$(started $$)" "$PPID" "$boot" "$digest" \
+record() { # pid start runner runner-start supervisor boot digest, in one rename; pid and start are - before there is one
+  if [ -n "$child" ]; then child_start=$(started "$child"); fi
+  printf '%s %s %s %s %s %s %s\n' "${child:--}" "${child_start:--}" $$ "$(started $$)" "$PPID" "$boot" "$digest" \
     > "$state/process.new"
   mv -f -- "$state/process.new" "$state/process"
 }
@@ -75,11 +75,13 @@ take_over() { # what an earlier runner left: adopted ($child is set), stopped, o
     fi
     kill -KILL "$runner" 2> /dev/null || :   # its supervisor is gone: it watches for nobody
   fi
-  if alive "$old" "$old_start" && [ "$old_digest" = "$digest" ]; then
+  # One that was still starting has lost its turn with its runner, so that it cannot be left to go on.
+  if alive "$old" "$old_start" && [ "$old_digest" = "$digest" ] && { [ -e "$state/ready" ] || [ -z "$locks" ]; }; then
     say "adopting process $old, which an earlier runner started with this very definition"
     child=$old
     return 0
   fi
+  if [ -e "/proc/$old" ] && [ "$(started "$old")" != "$old_start" ]; then return 0; fi   # its id is another's now
   if [ -n "$(members "$old")" ]; then
     say "stopping what is left of session $old"
     kill -TERM "$old" 2> /dev/null || :
@@ -104,7 +106,7 @@ take_locks() { # a process of its own holds them until descriptor 8 closes, whic
   read -r hold <&7
   if [ "$hold" = failed ]; then
     say "cannot lock $locks"
-    exit 1
+    finish 1
   fi
   say "has its turn"
 }
@@ -121,14 +123,13 @@ trap stop TERM INT
 take_over
 if [ -z "$child" ]; then
   rm -f -- "$state/ready"
+  record
   take_locks
   say "starting: $*"
   setsid "$@" < /dev/null 7>&- 8>&- &
   child=$!
-  record
-else
-  record
 fi
+record
 
 waited=0
 while [ ! -e "$state/ready" ] && alive "$child" "$child_start"; do
