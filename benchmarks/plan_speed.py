@@ -27,7 +27,10 @@ CARDS = ("a40", "l40s", "h100-sxm", "a6000")
 def text() -> str:
     """A stack file of `MODELS` models; every third says nothing of its share, so that the planner chooses."""
     hosts = {
-        f"h{number}": {"connection": "local", "gpus": [{"model": CARDS[number % len(CARDS)], "count": 4}]}
+        f"h{number}": {
+            "connection": {"ssh": {"host": f"h{number}.example"}},
+            "gpus": [{"model": CARDS[number % len(CARDS)], "count": 4}],
+        }
         for number in range(HOSTS)
     }
     models = {}

@@ -17,6 +17,8 @@ def check(stack: Stack, profile: str, seats: Sequence[Seat]) -> Iterator[Note]:
     yield from _profiles(stack, profile)
     yield from _references(stack)
     yield from _quotas(stack, seats)
+    yield from _machines(stack)
+    yield from _clusters(stack, seats)
     yield from _clients(stack)
     yield from _traffic(stack)
 
@@ -78,6 +80,42 @@ def _quotas(stack: Stack, seats: Sequence[Seat]) -> Iterator[Note]:
             yield refusal(f"quotas.{name}.gpus", text)
 
 
+def _machines(stack: Stack) -> Iterator[Note]:
+    """One machine under two names: its cards and ports would be counted twice."""
+    first: dict[tuple[object, ...], str] = {}
+    for name, host in stack.hosts.items():
+        way = host.connection
+        machine = ("local",) if way == "local" else (way.ssh.host, way.ssh.port, way.ssh.proxy_jump)
+        other = first.setdefault(machine, name)
+        if other != name:
+            text = f"reaches the same machine as hosts.{other}, must be another; use one of the two names for both"
+            yield refusal(f"hosts.{name}.connection", text)
+
+
+def _clusters(stack: Stack, seats: Sequence[Seat]) -> Iterator[Note]:
+    """Kinds of GPU that a cluster does not have, or has too few of."""
+    used: dict[tuple[str, str], int] = {}
+    for seat in seats:
+        if not seat.on_cluster:
+            continue
+        kinds = [kind.model for kind in stack.clusters[seat.host].gpus]
+        if seat.gpu is not None and seat.gpu not in kinds:
+            text = f"is {seat.gpu}, must be one of the cluster's gpus: {', '.join(kinds) or 'none are said'}"
+            yield refusal(f"{seat.where}.place.gpu", text)
+        elif seat.gpu is None and len(kinds) > 1:
+            text = f"is not said, and {seat.host} has {', '.join(kinds)}: {kinds[0]} is planned for; name one"
+            yield warning(f"{seat.where}.place.gpu", text)
+        if kinds:
+            key = (seat.host, seat.gpu or kinds[0])
+            used[key] = used.get(key, 0) + seat.size
+    for name, cluster in stack.clusters.items():
+        for number, kind in enumerate(cluster.gpus):
+            wanted = used.get((name, kind.model), 0)
+            if "count" in kind.model_fields_set and wanted > kind.count:
+                text = f"is {kind.count}, {wanted} are used; must be at least {wanted}; use fewer replicas"
+                yield refusal(f"clusters.{name}.gpus[{number}].count", text)
+
+
 def _clients(stack: Stack) -> Iterator[Note]:
     """Models that a key names and nobody serves."""
     if stack.gateway is None:
@@ -91,8 +129,13 @@ def _clients(stack: Stack) -> Iterator[Note]:
                 text = f"names {model}, must name served models; {hint}"
                 yield refusal(f"gateway.keys[{number}].models", text)
     bind = stack.gateway.bind
-    if stack.gateway.open and bind not in {"127.0.0.1", "::1", "localhost"}:
+    if bind in {"127.0.0.1", "::1", "localhost"}:
+        return
+    if stack.gateway.open:
         yield warning("gateway.open", f"is true and bind is {bind}: everyone who reaches the host may use the models")
+    if stack.gateway.tls is None and stack.gateway.url is None:
+        text = f"is {bind} without tls: keys and prompts can be read on the way; keep it to a network you trust"
+        yield warning("gateway.bind", text)
 
 
 def _traffic(stack: Stack) -> Iterator[Note]:
