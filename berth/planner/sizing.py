@@ -129,12 +129,20 @@ def serving_of(seat: Seat, version: str, shape: ModelShape, profile: str) -> Ser
         images_per_prompt=spec.images_per_prompt,
         chunked_prefill=_switch(value_of(spec, "enable_chunked_prefill")),
         prefix_caching=_switch(value_of(spec, "enable_prefix_caching")),
+        speculative_tokens=_drafted(spec),
         installation="image" if seat.in_container or spec.engine.image is not None else "package",
     )
 
 
 def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _drafted(spec: Revision) -> int:
+    """Tokens that speculative decoding proposes per step."""
+    config = value_of(spec, "speculative_config")
+    named = config.get("num_speculative_tokens") if isinstance(config, Mapping) else None
+    return _whole(named) or _whole(value_of(spec, "spec_tokens", "num_speculative_tokens")) or 0
 
 
 def _switch(value: Any) -> bool | None:
