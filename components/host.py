@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import pulumi
@@ -23,11 +23,16 @@ SUPERVISOR = PackagedEngine(requirements=("supervisor==4.3.0",))
 
 @dataclass(frozen=True, kw_only=True)
 class HostPlace:
-    """Where things go on one host; what is relative in a stack file is relative to `project`."""
+    """Where things go on one host.
+
+    What is relative in a stack file is relative to `folder`: the project's here, the login's home on another machine.
+    `home` is what `~` stands for there.
+    """
 
     plan: HostPlan
     stack: str
-    project: Path
+    folder: str
+    home: str
     workspace: str
     init: Literal["systemd", "supervisord"]
 
@@ -47,6 +52,10 @@ class HostPlace:
             "supervisorctl": f"{self.environment_path(SUPERVISOR)}/bin/supervisorctl",
         }
 
+    def absolute(self, path: str) -> str:
+        """A path of the stack file as an absolute one of this host."""
+        return absolute(path, folder=self.folder, home=self.home)
+
     def environment_path(self, package: PackagedEngine) -> str:
         """Where an environment of these packages goes: other packages, another folder."""
         parts = [package.requirements, package.overrides, sorted(package.overlay.items()), package.python]
@@ -57,6 +66,13 @@ class HostPlace:
     def service_paths(self, name: str) -> Mapping[str, str]:
         """The folder and the log of a service."""
         return {"folder": f"{self.workspace}/services/{name}", "log": f"{self.workspace}/logs/{name}.log"}
+
+
+def absolute(path: str, *, folder: str, home: str) -> str:
+    """A path with `~` for `home`, and a relative one below `folder`."""
+    if path == "~" or path.startswith("~/"):
+        path = f"{home}/{path[2:]}"
+    return str(PurePosixPath(folder, path))
 
 
 class HostBase(pulumi.ComponentResource):

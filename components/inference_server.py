@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pulumi
 
 from berth.engines.random_model import files as random_files
@@ -88,7 +86,7 @@ class InferenceServer(pulumi.ComponentResource):
                 needs.append(self._host.environment(package))
                 return self._host.place.environment_path(package)
             case ExistingEngine(path=path):
-                return str(self._host.place.project / Path(path).expanduser())
+                return self._host.place.absolute(path)
             case other:
                 raise pulumi.RunError(f"models.{self.plan.model}: {type(other).__name__} has no process runtime")
 
@@ -107,7 +105,7 @@ class InferenceServer(pulumi.ComponentResource):
                     )
                 return folder
             case PathWeights(path=path):
-                return str(self._host.place.project / Path(path).expanduser())
+                return self._host.place.absolute(path)
             case HubWeights(repo=repo, revision=revision, token=token, endpoint=endpoint):
                 model = HubModel(
                     f"{self.plan.name}-weights",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,12 +11,12 @@ from typing import Any, NoReturn
 
 import pulumi
 
-from berth.planner.plan import HostPlan, Local, PathWeights, Plan
+from berth.planner.plan import HostPlan, Local, PathWeights, Plan, Ssh
 from berth.provider.facts import FACTS
 from berth.provider.operations.smoke_test import SmokeTestWant
 from berth.provider.resources import SmokeTest
 from components.gateway import Gateway
-from components.host import HostBase, HostPlace
+from components.host import HostBase, HostPlace, absolute
 from components.inference_server import InferenceServer
 
 _SHOWN = 32
@@ -81,20 +82,36 @@ def build(plan: Plan, project: Path) -> Mapping[str, Any]:
 
 def _hosts(plan: Plan, project: Path) -> dict[str, HostBase]:
     """The hosts, under one provider for all of them: their connections are its configuration, not the resources'."""
-    settings = {name: _settings(_workspace(plan.stack, host, project)) for name, host in plan.hosts.items()}
-    provider = pulumi.ProviderResource("berth", "berth", {"hosts": json.dumps(settings)})
+    settings = {name: host_settings(host, plan.stack, project) for name, host in plan.hosts.items()}
+    text = json.dumps(settings)
+    guarded = any(isinstance(host.connection, Ssh) and host.connection.sudo_password for host in plan.hosts.values())
+    # it lies in the state as the provider's configuration
+    provider = pulumi.ProviderResource("berth", "berth", {"hosts": pulumi.Output.secret(text) if guarded else text})
     pulumi.runtime.register_stack_transformation(lambda args: _with_provider(args, provider))
+    facts = _facts(plan, provider)
     made = {}
     for name, host in plan.hosts.items():
-        init = host.init
-        if init == "auto":
-            facts = pulumi.runtime.invoke(FACTS, {"host": name}, pulumi.InvokeOptions(provider=provider)).value
-            init = facts["init"]
-        place = HostPlace(
-            plan=host, stack=plan.stack, project=project, workspace=_workspace(plan.stack, host, project), init=init
-        )
+        remote = isinstance(host.connection, Ssh)
+        home = facts[name]["home"] if remote else str(Path.home())
+        folder = home if remote else str(project)
+        workspace = absolute(f"{host.root}/{plan.stack}", folder=folder, home=home)
+        init = facts[name]["init"] if host.init == "auto" else host.init
+        place = HostPlace(plan=host, stack=plan.stack, folder=folder, home=home, workspace=workspace, init=init)
         made[name] = HostBase(name, place)
     return made
+
+
+def _facts(plan: Plan, provider: pulumi.ProviderResource) -> Mapping[str, Any]:
+    """What the plan cannot know of the hosts, asked of all at once."""
+    names = [name for name, host in plan.hosts.items() if host.init == "auto" or isinstance(host.connection, Ssh)]
+    if not names:
+        return {}
+    facts: dict[str, Any] = pulumi.runtime.invoke(
+        FACTS, {"hosts": names}, pulumi.InvokeOptions(provider=provider)
+    ).value
+    if problems := [said["problem"] for said in facts.values() if "problem" in said]:
+        refuse(problems)
+    return facts
 
 
 def _with_provider(
@@ -107,10 +124,18 @@ def _with_provider(
     return pulumi.ResourceTransformationResult(args.props, pulumi.ResourceOptions.merge(args.opts, mine))
 
 
-def _settings(workspace: str) -> Mapping[str, Any]:
-    return {"connection": "local", "workspace": workspace}
-
-
-def _workspace(stack: str, host: HostPlan, project: Path) -> str:
-    """The absolute folder of this stack on a host; a relative root is relative to the project."""
-    return str(project / Path(host.root).expanduser() / stack)
+def host_settings(host: HostPlan, stack: str, project: Path) -> Mapping[str, Any]:
+    """How the provider reaches a host; over SSH, a workspace in a home that is not known yet is relative to it."""
+    match host.connection:
+        case Local():
+            home = str(Path.home())
+            workspace = absolute(f"{host.root}/{stack}", folder=str(project), home=home)
+            return {"connection": "local", "workspace": workspace}
+        case Ssh() as ssh:
+            said = {key: value for key, value in dataclasses.asdict(ssh).items() if value is not None}
+            if ssh.key_file is not None:
+                said["key_file"] = str(project / Path(ssh.key_file).expanduser())
+            if ssh.sudo_password is not None:
+                said["sudo_password"] = pulumi.Config().require(ssh.sudo_password)
+            workspace = absolute(f"{host.root}/{stack}", folder="", home=".")
+            return {"connection": {"ssh": said}, "workspace": workspace}

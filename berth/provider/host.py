@@ -13,21 +13,26 @@ from pydantic import BaseModel, ConfigDict
 from berth.provider.command import Command, Result
 from berth.provider.connection import Connection, OnLine
 from berth.provider.connection.local import LocalConnection
+from berth.provider.connection.settings import OverSsh
 from berth.provider.errors import BadInput, Busy, CommandFailed
 from berth.provider.progress import Say
 
 _LAST_LINES = 20
+_LOGINS = 8
+"""At the same time, whatever the number of hosts: behind one jump machine, sshd drops more than 10 (MaxStartups)."""
+_NO_SPACE = ("No space left on device", "Disk quota exceeded")
 
 
 class HostSettings(BaseModel):
     """How the provider reaches one host. `workspace` is the folder there that holds all that the stack makes.
 
+    Over SSH a relative workspace is relative to the home of whoever logs in, which is not known before.
     `lock_wait_s` is how long another update's lock on it is waited for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    connection: Literal["local"]
+    connection: Literal["local"] | OverSsh
     workspace: str
     lock_wait_s: float = 30
 
@@ -56,6 +61,8 @@ class Host:
         result = await self.connection.run(command, on_line)
         if result.status not in command.ok:
             lines = (result.stderr or result.stdout).strip().splitlines()[-_LAST_LINES:]
+            if any(problem in line for line in lines for problem in _NO_SPACE):
+                lines.append("its disk is full; make room on the host and run the same again")
             raise CommandFailed(host=self.name, doing=command.says, status=result.status, output="\n".join(lines))
         return result
 
@@ -97,7 +104,8 @@ class Hosts:
     def __init__(self, settings: Mapping[str, HostSettings]) -> None:
         self._settings = settings
         self._connections: dict[str, Connection] = {}
-        self._locks: dict[str, asyncio.Task[None]] = {}
+        self._logins = asyncio.Semaphore(_LOGINS)
+        self._locks: dict[str, asyncio.Task[asyncio.Task[Result]]] = {}
         self._holders: set[asyncio.Task[Result]] = set()
 
     def reader(self, name: str, say: Say = _nothing) -> Host:
@@ -110,17 +118,18 @@ class Hosts:
         if settings is None:
             known = ", ".join(sorted(self._settings)) or "none"
             raise BadInput(f"host {name!r} is not one of the stack's hosts ({known}); declare it under hosts")
-        connection = self._connections.setdefault(name, LocalConnection(name))
-        return Host(name=name, workspace=settings.workspace, connection=connection, say=say)
+        if name not in self._connections:
+            self._connections[name] = _connection(name, settings, self._logins)
+        return Host(name=name, workspace=settings.workspace, connection=self._connections[name], say=say)
 
     async def writer(self, name: str, say: Say) -> Host:
-        """A host to change; the first call locks it for this provider until `close`.
+        """A host to change; the first call locks it for this provider until `close`, or until its connection drops.
 
         Raises:
             Busy: another provider holds the host's lock.
         """
         host = self.reader(name, say)
-        if name not in self._locks:
+        if name not in self._locks or _is_lost(self._locks[name]):
             wait_s = self._settings[name].lock_wait_s
             self._locks[name] = asyncio.create_task(_take_lock(host, wait_s, self._holders))
         await asyncio.shield(self._locks[name])
@@ -131,11 +140,23 @@ class Hosts:
         for holder in self._holders:
             holder.cancel()
         await asyncio.gather(*self._holders, return_exceptions=True)
-        for connection in self._connections.values():
-            await connection.close()
+        await asyncio.gather(*(connection.close() for connection in self._connections.values()))
 
 
-async def _take_lock(host: Host, wait_s: float, holders: set[asyncio.Task[Result]]) -> None:
+def _connection(name: str, settings: HostSettings, logins: asyncio.Semaphore) -> Connection:
+    if settings.connection == "local":
+        return LocalConnection(name)
+    from berth.provider.connection.ssh import SshConnection  # noqa: PLC0415 -- its imports take longer than all others
+
+    return SshConnection(name, settings.connection.ssh, logins)
+
+
+def _is_lost(lock: asyncio.Task[asyncio.Task[Result]]) -> bool:
+    """Whether a lock was held and is not any more: its holder there ends with the connection."""
+    return lock.done() and not lock.cancelled() and lock.exception() is None and lock.result().done()
+
+
+async def _take_lock(host: Host, wait_s: float, holders: set[asyncio.Task[Result]]) -> asyncio.Task[Result]:
     """Starts the lock's holder, which lives as long as this provider, and waits for its word."""
     word: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -161,3 +182,4 @@ async def _take_lock(host: Host, wait_s: float, holders: set[asyncio.Task[Result
             f"{host.name}: another update is changing {host.workspace} and did not end within {wait_s:g} s; "
             "wait for it, or end it, and run this again"
         )
+    return holder

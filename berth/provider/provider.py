@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from berth.provider import wire
 from berth.provider.diff import changes, path_of
 from berth.provider.errors import BadInput, ProviderError, Unreachable
-from berth.provider.facts import FACTS, gather
+from berth.provider.facts import FACTS, gather, gather_all
 from berth.provider.host import Hosts, HostSettings
 from berth.provider.operation import Operation, Want
 from berth.provider.progress import Progress
@@ -137,12 +137,15 @@ class BerthProvider(rpc.Provider):
         await self._tracked(remove(), request.timeout)
 
     async def invoke(self, request: rpc.InvokeRequest) -> rpc.InvokeResponse:
-        """The facts of a host, for the plan; asked before any resource exists."""
+        """The facts of `host`, or of all `hosts` by name at once, for the plan; asked before any resource exists."""
         if request.tok != FACTS:
             raise BadInput(f"{request.tok} is not a function of this provider; it has {FACTS}")
-        name = str(wire.to_plain_map(request.args).get("host", ""))
-        found = await self._tracked(gather(self._hosts.reader(name)))
-        return rpc.InvokeResponse(return_value=wire.to_wire_map(found))
+        args = wire.to_plain_map(request.args)
+        if "hosts" not in args:
+            found = await self._tracked(gather(self._hosts.reader(str(args.get("host", "")))))
+            return rpc.InvokeResponse(return_value=wire.to_wire_map(found))
+        several = await self._tracked(gather_all([self._hosts.reader(str(name)) for name in args["hosts"]]))
+        return rpc.InvokeResponse(return_value=wire.to_wire_map(several))
 
     async def cancel(self) -> None:
         """Ends what is running. Pulumi calls this at every normal end as well, when nothing is."""

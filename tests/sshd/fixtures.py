@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from berth.provider.connection.settings import SshSettings
-from berth.provider.connection.ssh import LOGINS, SshConnection
+from berth.provider.connection.ssh import SshConnection
 from tests.sshd.server import Sshd, Unavailable, sshd
 
 Connect = Callable[[SshSettings], SshConnection]
@@ -34,7 +34,7 @@ def own_ssh_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[S
 async def connect() -> AsyncIterator[Connect]:
     """Makes connections that are closed with the test."""
     made: list[SshConnection] = []
-    logins = asyncio.Semaphore(LOGINS)
+    logins = asyncio.Semaphore(8)
 
     def make(settings: SshSettings) -> SshConnection:
         made.append(SshConnection("box", settings, logins))

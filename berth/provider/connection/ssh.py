@@ -18,8 +18,6 @@ from berth.provider.connection.settings import SshSettings
 from berth.provider.connection.sudo import Sudo, learn
 from berth.provider.errors import CommandFailed, Unreachable
 
-LOGINS = 8
-"""At the same time, whatever the number of machines: behind one jump machine, sshd drops more than 10 (MaxStartups)."""
 _SESSIONS = 8
 """At the same time on one connection: sshd allows 10 (MaxSessions), and ending a command needs another one."""
 Grant = Callable[[Ask], Coroutine[Any, Any, None]]
@@ -32,7 +30,10 @@ _SESSION: dict[str, Any] = {"encoding": None, "request_pty": False, "x11_forward
 
 
 class SshConnection:
-    """Runs commands on one machine. Nothing stays there but what the commands leave."""
+    """Runs commands on one machine; nothing stays there but what they leave.
+
+    `logins` bounds how many machines are logged in to at a time.
+    """
 
     def __init__(self, name: str, settings: SshSettings, logins: asyncio.Semaphore) -> None:
         self._name = name
