@@ -1,0 +1,1 @@
+"""Facts as data, each with its origin: GPUs, drivers, engine versions, model shapes."""
