@@ -1,4 +1,4 @@
-"""Times the dev stack: a warm preview without changes, and `pulumi up` to the first token beside the engine's own start.
+"""Times the dev stack: a warm preview without changes, and `pulumi up` to the first token beside the engine alone.
 
 Usage, after `make up` and `source .berth/env`:  python benchmarks/dev_stack.py [ROUNDS]
 

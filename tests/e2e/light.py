@@ -34,7 +34,7 @@ def stack(
                 "place": [{"host": "here"}],
                 "context": 512,
                 "concurrency": 4,
-                "kv_cache": "1 GiB",
+                "kv_cache": "64 MiB",
                 "start_timeout": "60s",
                 **changes.get(name, {}),
             }
