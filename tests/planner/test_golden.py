@@ -1,6 +1,6 @@
 """What each stack file plans to, readable, so that a change of the planner shows where it reaches.
 
-`GOLDEN=write pytest tests/planner/test_golden.py` writes them anew; read the difference before committing it.
+`BERTH_WRITE_GOLDEN=1 pytest tests/planner/test_golden.py` writes them anew; read the difference before committing it.
 """
 
 import os
@@ -44,7 +44,7 @@ def test_a_stack_file_plans_as_before(stack: str, profile: str | None):
     decided = plan(load(STACKS / f"{stack}.yaml"), stack, profile)
     text = "\n".join(summary(decided)) + "\n"
     path = GOLDEN / f"{stack}{f'-{profile}' if profile else ''}.txt"
-    if os.environ.get("GOLDEN") == "write":
+    if os.environ.get("BERTH_WRITE_GOLDEN"):
         path.write_text(text)
     assert text == path.read_text()
 
