@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from berth.planner.cards import Slot
 from berth.planner.notes import remark, warning
 from berth.planner.plan import Note
-from berth.planner.sizing import Sized
+from berth.planner.servings import Sized
 from berth.spec.stack import Stack
 
 _BLACKWELL = (12, 0)

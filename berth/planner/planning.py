@@ -19,7 +19,8 @@ from berth.planner.notes import refusal, remark, warning
 from berth.planner.placement import Placement, with_ports
 from berth.planner.plan import Card, ClusterPlan, HostPlan, Local, Note, Plan, Ssh
 from berth.planner.replicas import Replicas, setup_of, version_of
-from berth.planner.sizing import Sized, sized
+from berth.planner.servings import Sized
+from berth.planner.sizing import sized
 from berth.planner.suggestions import with_suggestions
 from berth.planner.unbuilt import unbuilt
 from berth.planner.verdict import CardVerdict, Verdict

@@ -30,7 +30,7 @@ from berth.planner.plan import (
     Severity,
     Weights,
 )
-from berth.planner.sizing import Sized, share_of
+from berth.planner.servings import Sized, outside_share, share_of
 from berth.planner.verdict import CardVerdict, Verdict
 from berth.spec.models import Model
 from berth.spec.problems import nearest
@@ -141,6 +141,8 @@ def intent_of(one: Sized, device: Device, profile: str) -> Intent:
     share, cache = share_of(spec, profile), spec.kv_cache
     if one.chosen and serving is not None:
         share, cache = serving.share, serving.kv_cache_bytes
+        if share is not None and one.gpu is not None:
+            share = round(share + outside_share(spec, one.gpu), 3)
     if device == "cpu" and cache is None and spec.engine.name == "vllm":
         cache = CPU_CACHE
     lora = spec.lora
