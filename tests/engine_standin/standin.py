@@ -9,7 +9,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("vllm.py")
 
-_START = """#!/bin/sh
+START = """#!/bin/sh
 here=$(dirname -- "$0")
 exec "$here/python" -I -S "$here/../vllm.py" "$@"
 """
@@ -27,7 +27,7 @@ def install(folder: Path, python: str | None = None) -> Path:
     interpreter.symlink_to(python or os.path.realpath(sys.executable))
     (folder / "vllm.py").write_text(SOURCE.read_text())
     program = binaries / "vllm"
-    program.write_text(_START)
+    program.write_text(START)
     program.chmod(0o755)
     return folder
 

@@ -112,9 +112,7 @@ async def test_a_provider_that_waits_for_the_lock_can_be_closed(tmp_path: Path) 
 async def test_a_workspace_that_cannot_be_made_is_no_rival(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     one = hosts(tmp_path / "file/work")
-    with pytest.raises(
-        CommandFailed, match=r"the lock of .*/file/work: the command ended with status 1:\nmkdir"
-    ):
+    with pytest.raises(CommandFailed, match=r"the lock of .*/file/work: the command ended with status 1:\nmkdir"):
         await one.writer("box", quiet)
     await one.close()
 

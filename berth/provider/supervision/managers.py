@@ -75,10 +75,8 @@ class Supervisord:
                 "stopsignal=TERM",
                 f"stopwaitsecs={service.stop_timeout_s + _GRACE_S}",
                 "killasgroup=true",
-                "redirect_stderr=true",
-                f"stdout_logfile={_percent(service.log)}",
-                "stdout_logfile_maxbytes=50MB",
-                "stdout_logfile_backups=3",
+                "stdout_logfile=NONE",  # the run script opens the log itself
+                "stderr_logfile=NONE",
                 "",
             ]
         )
@@ -154,8 +152,8 @@ class Systemd:
                 "RestartSec=2",
                 "KillMode=mixed",
                 f"TimeoutStopSec={service.stop_timeout_s + _GRACE_S}",
-                f"StandardOutput=append:{_percent(service.log)}",
-                f"StandardError=append:{_percent(service.log)}",
+                "StandardOutput=null",  # the run script opens the log itself
+                "StandardError=journal",
                 "",
                 "[Install]",
                 "WantedBy=multi-user.target",

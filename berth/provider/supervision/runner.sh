@@ -1,5 +1,6 @@
 # Starts one service and stays with it; sourced by the service's own `run` script, which sets
 #   folder        the service's folder; run, state/ and this file lie in it
+#   log           what the service writes goes here, which this shell's output goes to as well
 #   locks         folders to lock, one for each card it uses, separated by spaces; may be empty. Folders, since a file in
 #                 a sticky folder can be opened by its owner alone where the kernel protects such files
 #   ready         a command line that ends with 0 once the service is ready; empty: ready when started
@@ -119,7 +120,23 @@ give_locks() {
   fi
 }
 
+rotate() { # whoever writes the log appends, so that a copy and an emptied file are enough
+  if [ "$(stat -c %s -- "$log" 2> /dev/null || echo 0)" -lt 50000000 ]; then return 0; fi
+  for older in 2 1; do
+    if [ -e "$log.$older" ]; then mv -f -- "$log.$older" "$log.$((older + 1))"; fi
+  done
+  cp -- "$log" "$log.1" && : > "$log"
+}
+
+ended() { # whether the child has, without starting a process: asked every second for as long as it runs
+  read -r line 2> /dev/null < "/proc/$child/stat" || return 0
+  set -- ${line##*) }
+  case $1 in [ZX]*) return 0 ;; esac
+  [ "${20}" != "$child_start" ]
+}
+
 trap stop TERM INT
+rotate
 take_over
 if [ -z "$child" ]; then
   rm -f -- "$state/ready"
@@ -144,9 +161,14 @@ while [ ! -e "$state/ready" ] && alive "$child" "$child_start"; do
 done
 if [ -e "$state/ready" ]; then give_locks "ready"; else give_locks "ended before it was ready"; fi
 
+waited=0
+while ! ended; do
+  sleep 1
+  waited=$((waited + 1))
+  if [ $((waited % 10)) = 0 ]; then rotate; fi
+done
 status=0
-wait "$child" 2> /dev/null || status=$?
-while [ "$status" = 127 ] && alive "$child" "$child_start"; do sleep 1; done   # adopted: not a child to wait for
+wait "$child" 2> /dev/null || status=$?   # 127 for one that was adopted: nobody knows its status
 if [ -z "$stopping" ]; then
   say "process $child ended with status $status"
   printf '%s %s %s\n' "$(date -u +%s)" "$status" "$digest" >> "$state/exits"

@@ -54,6 +54,9 @@ class Service(BaseModel):
                 _HEAD,
                 f"# {json.dumps(self.model_dump(mode='json'), sort_keys=True)}",
                 f"folder={shlex.quote(self.folder)}",
+                f"log={shlex.quote(self.log)}",
+                # Not through its supervisor: who adopts a process has no other end for the pipe of who died.
+                'mkdir -p -- "${log%/*}" && exec >> "$log" 2>&1',
                 f"locks={shlex.quote(' '.join(self.locks))}",
                 f"ready={shlex.quote(shlex.join(self.ready))}",
                 f"ready_limit={self.ready_limit_s}",

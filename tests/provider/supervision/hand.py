@@ -51,11 +51,8 @@ class ByHand:
         Path(self.service.run_path).write_text(self.service.render())
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Starts the runner, its output in the log."""
-        with self.log.open("ab") as output:
-            runner = subprocess.Popen(
-                ["sh", self.service.run_path], stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
+        """Starts the runner."""
+        runner = subprocess.Popen(["sh", self.service.run_path], stdin=subprocess.DEVNULL)
         self.runners.append(runner)
         return runner
 

@@ -292,6 +292,23 @@ def test_its_own_end_is_counted_and_its_status_given_on(make: Make) -> None:
     assert [line.split()[1] for line in exits] == ["7", "7"]
 
 
+def test_a_log_that_grows_too_large_is_put_aside_while_it_is_written(make: Make) -> None:
+    one = make()
+    Path(f"{one.log}.1").write_text("older\n")
+    one.start()
+    until(lambda: one.ready)
+    os.truncate(one.log, 60_000_000)
+    until(lambda: one.log.stat().st_size < 60_000_000)
+    assert Path(f"{one.log}.2").read_text() == "older\n"
+    assert Path(f"{one.log}.1").stat().st_size == 60_000_000
+    body = {"model": "one", "prompt": "x", "max_tokens": 1}
+    with requests.Session() as session:
+        session.trust_env = False
+        session.post(f"http://127.0.0.1:{one.port}/v1/completions", json=body, timeout=5)
+    until(lambda: "POST /v1/completions" in one.text())
+    assert one.log.stat().st_size < 1000
+
+
 # Ids of processes come again
 
 
