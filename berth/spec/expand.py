@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from berth.spec.document import Document, Where
+from berth.spec.document import Document, Where, spell
 from berth.spec.engines import Engine
 from berth.spec.hosts import Host
 from berth.spec.messages import explain, unknown_key
@@ -57,7 +57,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _host(host: Any, default: Any, groups: Mapping[str, Any]) -> Any:
     if not isinstance(host, dict):
         return host
-    name = host.get("group")
+    name = host.get("group", _mapping(default).get("group"))
     return merge(merge(_mapping(default), groups.get(name) if isinstance(name, str) else None), host)
 
 
@@ -104,21 +104,28 @@ def _problems(
 ) -> Iterator[Problem]:
     """Mistakes in defaults, groups and engines, which may be incomplete but not wrong."""
     for key in ONCE:
-        value = document.data.get(key, {})
-        if not isinstance(value, dict):
-            where = (key,)
-            yield Problem(document.line(where), key, "is not a mapping, must be one")
+        if not isinstance(document.data.get(key, {}), dict):
+            yield _said(document, (key,), "is not a mapping, must be one")
     for name in defaults:
         if name not in {"host", "model"}:
             yield unknown_key(document, ("defaults", name), ("host", "model"))
     yield from _partial(document, Host, ("defaults", "host"), defaults.get("host"))
     yield from _partial_model(document, ("defaults", "model"), defaults.get("model"))
+    if "revisions" in _mapping(defaults.get("model")):
+        where: Where = ("defaults", "model", "revisions")
+        yield _said(document, where, "is a default, must be said in each model; move it there")
     for name, group in groups.items():
+        if "group" in _mapping(group):
+            yield _said(document, ("groups", name, "group"), "is in a group, must be in a host; groups have no groups")
         yield from _partial(document, Host, ("groups", name), group)
     for name, engine in engines.items():
         if name not in {"vllm", "sglang", "tgi"}:
             yield unknown_key(document, ("engines", name), ("vllm", "sglang", "tgi"))
         yield from _partial(document, Engine, ("engines", name), engine)
+
+
+def _said(document: Document, where: Where, text: str) -> Problem:
+    return Problem(document.line(where), spell(where), text)
 
 
 def _partial(document: Document, kind: type[BaseModel], where: Where, value: Any) -> Iterator[Problem]:

@@ -69,6 +69,12 @@ def test_a_mistake_in_a_default_nobody_uses_is_still_one():
     assert problems(GOOD + "groups: {g: {runtme: docker}}\n") == [
         "groups.g.runtme (line 9): is not a known key, must be removed or renamed; did you mean runtime?",
     ]
+    assert problems(GOOD + "groups: {g: {group: h}}\n") == [
+        "groups.g.group (line 9): is in a group, must be in a host; groups have no groups",
+    ]
+    assert problems(GOOD + "defaults: {model: {revisions: {a: {}}}}\n") == [
+        "defaults.model.revisions (line 9): is a default, must be said in each model; move it there",
+    ]
     assert problems(GOOD + "engines: {vlm: {}}\n") == [
         "engines.vlm (line 9): is not a known key, must be removed or renamed; did you mean vllm?",
     ]

@@ -56,6 +56,11 @@ def test_a_group_fills_in_its_hosts():
     assert stack.group("g") == ("h",)
 
 
+def test_a_default_may_put_every_host_in_a_group():
+    stack = loads(BASE + "groups: {g: {runtime: docker}}\ndefaults: {host: {group: g}}\n")
+    assert (stack.hosts["h"].runtime, stack.group("g")) == ("docker", ("h",))
+
+
 def test_revisions_say_only_what_differs():
     stack = loads(
         BASE
