@@ -127,7 +127,7 @@ def _multi_card(sizes: Sequence[Sized]) -> Iterator[Note]:
         seat = one.seat
         if len(seat.cards) < 2 or one.gpu is None:
             continue
-        if one.gpu.nvlink is None or not one.gpu.nvswitch:
+        if not one.gpu.nvswitch and "NCCL_P2P_DISABLE" not in seat.spec.environment:
             text = (
                 f"{len(seat.cards)} cards of {seat.host} talk over PCIe unless an NVLink bridge joins them; where "
                 "starting hangs in NCCL, set environment NCCL_P2P_DISABLE: 1"

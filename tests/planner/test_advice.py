@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from berth.planner.planning import plan
-from berth.spec import load
+from berth.spec import load, loads
 
 STACKS = Path(__file__).parents[2] / "stacks"
 
@@ -30,7 +30,6 @@ STACKS = Path(__file__).parents[2] / "stacks"
             "models.llama.share",
             "a fraction of the card's total memory for each engine, not of what is left",
         ),
-        ("a40x2-tp2", "models.llama.parallel", "NCCL_P2P_DISABLE"),
         ("transformers", "models.qwen.task", "--task is deprecated"),
         ("tgi", "models.gpt2.engine", "maintenance mode since December 2025"),
         ("sglang", "models.qwen.engine.version", "images from 0.5.2 (September 2025) on have kernels"),
@@ -42,6 +41,13 @@ STACKS = Path(__file__).parents[2] / "stacks"
 def test_what_was_wrong_or_old_is_said(stack: str, where: str, words: str):
     notes = plan(load(STACKS / f"{stack}.yaml"), stack).notes
     assert any(note.where == where and words in note.text for note in notes), [str(note) for note in notes]
+
+
+def test_cards_without_nvlink_are_told_of_until_the_stack_says_what_to_do():
+    said = (STACKS / "a40x2-tp2.yaml").read_text()
+    assert not any("NCCL_P2P_DISABLE" in note.text for note in plan(loads(said), "x").notes)
+    unsaid = said.replace("    environment: {NCCL_P2P_DISABLE: 1}\n", "")
+    assert any("set environment NCCL_P2P_DISABLE" in note.text for note in plan(loads(unsaid), "x").notes)
 
 
 def test_what_is_not_built_yet_is_said_too():

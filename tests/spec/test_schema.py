@@ -27,6 +27,13 @@ def test_stack_files_satisfy_the_schema(path: Path):
     load(path)
 
 
+def test_an_editor_marks_an_unknown_key_and_a_wrong_type():
+    text = STACKS[0].read_text()
+    checker = jsonschema.Draft202012Validator(stack_schema())
+    assert not checker.is_valid(yaml.safe_load(text.replace("context:", "contxt:")))
+    assert not checker.is_valid(yaml.safe_load(text.replace("context: ", "context: many #")))
+
+
 def test_every_key_is_explained():
     definitions = stack_schema()["$defs"]
     bare = [
