@@ -11,6 +11,8 @@ import pytest
 
 from berth.provider.connection.settings import SshSettings
 from berth.provider.connection.ssh import SshConnection
+from tests.machines.machine import Machine
+from tests.sshd.machine import SshMachine, with_sshd
 from tests.sshd.server import Sshd, Unavailable, sshd
 
 Connect = Callable[[SshSettings], SshConnection]
@@ -28,6 +30,17 @@ def own_ssh_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[S
     """An sshd of this test alone; a parameter holds lines of its configuration."""
     with _available(tmp_path / "sshd", *getattr(request, "param", ())) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def ssh_machine(systemd_machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> SshMachine:
+    """The test machine of this process with sshd and sudo; import `systemd_machine` beside it."""
+    try:
+        return with_sshd(systemd_machine, tmp_path_factory.mktemp("ssh-machine"))
+    except Unavailable as reason:
+        if os.environ.get("CI"):
+            pytest.fail(str(reason))
+        pytest.skip(str(reason))
 
 
 @pytest.fixture

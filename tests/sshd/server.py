@@ -78,9 +78,10 @@ class Sshd:
         return [int(pid) for pid in found.stdout.split()]
 
     def drop(self) -> None:
-        """Cuts all of its connections, as a machine does that loses its power: nothing is told to anyone."""
+        """Cuts all of its connections without a word of the protocol."""
         for pid in self.sessions():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """Ends it and its connections."""

@@ -11,19 +11,21 @@ import asyncssh
 
 from berth.provider.connection import OnLine
 
-_BEGIN = r"""
-if [ "${#1}" != 2 ]; then echo 'the login shell there changes quoted text; it must be a POSIX sh' >&2; exit 1; fi
-if [ "$2" = skip ]; then while IFS= read -r line && [ "$line" != "$0" ]; do :; done; fi
-shift 2
-read -r _ _ _ _ group _ < "/proc/$$/stat"
-echo "$0 $group" >&2
-echo "$0"
-exec "$@"
+_BEGIN = (
+    'if [ "$2" = skip ]; then while IFS= read -r line; do if [ "$line" = "$0" ]; then break; fi; done; fi; '
+    'read -r _ _ _ _ group _ < "/proc/$$/stat"; '
+    'echo "$0-begun $group" >&2; echo "$0-begun"; '
+    'eval "exec $(printf %b "$1")"'
+)
+"""Runs the command `$1` after a mark on both outputs: only the login's startup files and sudo write before it, and it
+proves that the command began. It names the process group, by which the command can be ended: sshd passes no signals to
+logins of root. `skip` leaves out standard input up to the mark: the password that sudo may have left unread.
+
+One line without single quotes or backslashes, since any shell may be the login's: csh would run each line of a text by itself.
 """
-"""Runs `$@` after a mark (`$0`) on both outputs, before which only the login's startup files and sudo write, and which
-proves that the command began. The mark names the process group, by which it can be ended: sshd passes no signals to
-logins of root. `skip` leaves out standard input up to the mark: the password that sudo may have left unread. The first
-argument is two backslashes, which shells like fish make one."""
+
+_PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\!")
+"""What every shell takes as it is between single quotes; the rest is written as printf reads it."""
 
 END = r"""
 kill -s TERM -- "-$1" 2> /dev/null || exit 0
@@ -38,8 +40,8 @@ class Channel(asyncssh.SSHClientSession[bytes]):
 
     def __init__(self, on_line: OnLine | None) -> None:
         self._mark = f"berth-{uuid.uuid4().hex}"
-        self.stdout = _Output(self._mark, on_line)
-        self.stderr = _Output(self._mark, on_line)
+        self.stdout = _Output(f"{self._mark}-begun", on_line)
+        self.stderr = _Output(f"{self._mark}-begun", on_line)
         self.opened = False
         self.status: int | None = None
         self.ended = asyncio.Event()
@@ -57,7 +59,9 @@ class Channel(asyncssh.SSHClientSession[bytes]):
 
     def line(self, argv: Sequence[str], *, sudo: Sequence[str] = (), skip: bool = False) -> str:
         """The command line for the login shell there."""
-        return shlex.join((*sudo, "sh", "-c", _BEGIN, self._mark, "\\\\", "skip" if skip else "all", *argv))
+        command = shlex.join(argv).encode()
+        plain = "".join(chr(byte) if byte in _PLAIN else f"\\0{byte:03o}" for byte in command)
+        return shlex.join((*sudo, "sh", "-c", _BEGIN, self._mark, plain, "skip" if skip else "all"))
 
     def skipped(self, password: str) -> bytes:
         """What goes before standard input for a command line with `skip`."""

@@ -182,7 +182,7 @@ class SshConnection:
             raise Unreachable(f"{self._name}: {command.says}: sudo did not run it; it said: {said}")
         raise Unreachable(
             f"{self._name}: {command.says}: the login there runs no commands (status {channel.status}); it said: "
-            f"{said}. Give that user a POSIX sh as its login shell, without a ForceCommand or a menu"
+            f"{said}. Give that user a login shell, without a ForceCommand or a menu"
         )
 
     def _lost(self, command: Command, *, begun: bool) -> Unreachable:

@@ -16,12 +16,8 @@ import pytest
 from berth.provider.command import Command, leashed, put, shell
 from berth.provider.errors import CommandFailed, Unreachable
 from tests.sshd.fixtures import Connect
+from tests.sshd.hostile import HOSTILE
 from tests.sshd.server import Sshd
-
-HOSTILE = [
-    *("", " ", "a b", "'", '"', "\\", "\\\\", "a\\'b\"c", "$HOME", "$(id)", "`id`", "!!", "~", "*", "a;b|c&d>e<f"),
-    *("-n", "--", "new\nline", "tab\t", "\r", "두 번째 🚀", "%s", "{a,b}", "#", "\x07"),
-]
 
 
 async def alive(marker: str) -> bool:

@@ -11,13 +11,14 @@ from berth.provider.command import Command, leashed, shell
 from berth.provider.errors import CommandFailed, Unreachable
 from tests.machines.fixtures import systemd_machine
 from tests.sshd.fixtures import Connect, ssh_machine
+from tests.sshd.hostile import HOSTILE
 from tests.sshd.machine import PASSWORD, SshMachine
 
 __all__ = ["ssh_machine", "systemd_machine"]
 
 pytestmark = pytest.mark.systemd
 
-WAYS = [("root", None), ("free", None), ("asks", PASSWORD)]
+WAYS = [("root", None), ("free", None), ("asks", PASSWORD), ("odd", None)]
 CONTENT = bytes(range(256)) * 500
 
 
@@ -40,6 +41,13 @@ async def test_commands_have_the_rights_of_root_and_their_own_input(
     read = await connection.run(root("od -An -v -tx1 /root/new | tr -d ' \\n'"))
     assert bytes.fromhex(read.stdout) == CONTENT
     assert (await connection.run(root("cat"))).stdout == ""
+
+
+async def test_any_argument_passes_a_login_shell_that_is_no_posix_sh(ssh_machine: SshMachine, connect: Connect) -> None:
+    connection = connect(ssh_machine.settings("odd"))
+    assert (await connection.run(shell("cat /proc/$PPID/comm", says="asking"))).stdout in {"tcsh\n", "sshd-session\n"}
+    command = Command(argv=("printf", "%s\\0", *HOSTILE), says="printing")
+    assert (await connection.run(command)).stdout.split("\0")[:-1] == HOSTILE
 
 
 async def test_the_password_is_in_no_argument_and_no_log(ssh_machine: SshMachine, connect: Connect) -> None:
@@ -75,7 +83,6 @@ async def test_what_runs_as_root_is_ended_with_its_caller(
         ("asks", "wrong", "box: sudo does not take the password of hosts.box.connection.ssh.sudo_password: "),
         ("cannot", PASSWORD, "cannot is not in the sudoers file"),
         ("shellless", None, "runs no commands (status 1); it said: This account is currently not available."),
-        ("odd", None, "runs no commands (status 1); it said: Unmatched '''."),
     ],
 )
 async def test_a_login_that_cannot_become_root_says_why(
