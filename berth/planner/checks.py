@@ -17,6 +17,7 @@ def check(stack: Stack, profile: str, seats: Sequence[Seat]) -> Iterator[Note]:
     yield from _profiles(stack, profile)
     yield from _references(stack)
     yield from _quotas(stack, seats)
+    yield from _runtimes(seats)
     yield from _machines(stack)
     yield from _clusters(stack, seats)
     yield from _clients(stack)
@@ -78,6 +79,21 @@ def _quotas(stack: Stack, seats: Sequence[Seat]) -> Iterator[Note]:
             listed = ", ".join(f"{model} {count}" for model, count in users.items())
             text = f"is {quota.gpus}, {used} are used ({listed}); must be at least {used}; raise it or use fewer cards"
             yield refusal(f"quotas.{name}.gpus", text)
+
+
+def _runtimes(seats: Sequence[Seat]) -> Iterator[Note]:
+    """Engines and weights that the runtime of their place cannot use."""
+    for seat in seats:
+        engine, source = seat.spec.engine, seat.spec.source
+        if engine.image is not None and not seat.in_container:
+            text = f"is an image, and {seat.host} runs processes; must be left out, or the host's runtime be docker"
+            yield refusal(f"{seat.where}.engine.image", text)
+        if engine.environment is not None and seat.in_container:
+            text = f"is an environment, and {seat.host} runs containers; must be left out, or an image be named"
+            yield refusal(f"{seat.where}.engine.environment", text)
+        if seat.on_cluster and source.kind in {"path", "random"}:
+            text = f"is on a host, and {seat.host} is a cluster; must be hub, s3 or oci"
+            yield refusal(f"{seat.where}.source.{source.kind}", text)
 
 
 def _machines(stack: Stack) -> Iterator[Note]:

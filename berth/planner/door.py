@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from berth.planner.notes import refusal
 from berth.planner.plan import GatewayPlan, KeyPlan, ModelRoute, Note, ReplicaPlan, RevisionShare, SmokePlan
+from berth.spec.models import Model
 from berth.spec.problems import nearest
 from berth.spec.stack import Stack
 
@@ -66,6 +67,17 @@ def _hosts(stack: Stack, host: str | None, group: str | None) -> tuple[str, ...]
     return (host,) if host is not None else stack.group(group) if group is not None else ()
 
 
+def _adapters(spec: Model) -> Iterator[str]:
+    """Names of LoRA adapters, which clients ask for as for models."""
+    names = (
+        adapter.name
+        for revision in spec.revisions.values()
+        if revision.lora is not None
+        for adapter in revision.lora.adapters
+    )
+    yield from dict.fromkeys(names)
+
+
 def _route(stack: Stack, model: str, replicas: Sequence[ReplicaPlan]) -> ModelRoute:
     spec = stack.models[model]
     shares = []
@@ -80,7 +92,7 @@ def _route(stack: Stack, model: str, replicas: Sequence[ReplicaPlan]) -> ModelRo
         shares.append(share)
     return ModelRoute(
         name=model,
-        aliases=spec.aliases,
+        aliases=(*spec.aliases, *_adapters(spec)),
         revisions=tuple(shares),
         max_model_len=spec.revisions[spec.face].context,
     )

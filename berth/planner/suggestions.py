@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from berth.catalogue.units import Bytes
 from berth.planner.plan import Note, Plan, ReplicaPlan, Severity
 from berth.planner.verdict import CardVerdict, Verdict
 from berth.spec.models import Revision
@@ -13,6 +14,9 @@ from berth.spec.stack import Stack
 
 _MOST = 3
 """Suggestions for one card: more is no help."""
+
+_SPARE = Bytes.from_gib(0.2)
+"""What a lowered share leaves of the card: as much as the estimate may be off."""
 
 _TRIES = 3
 """Contexts that are tried, each shorter than the one before."""
@@ -102,6 +106,7 @@ def _candidates(stack: Stack, decided: Plan, card: CardVerdict) -> Iterator[Sugg
     ]
     failing = [one for one in there if one.memory is not None and one.memory.verdict is Verdict.DOES_NOT_FIT]
     for one in failing:
+        yield from _less(stack, one, card)
         yield from _shares(stack, one, there)
     if len(failing) > 0 and len(there) > 1:
         yield from _all_shares(stack, there)
@@ -109,6 +114,15 @@ def _candidates(stack: Stack, decided: Plan, card: CardVerdict) -> Iterator[Sugg
         yield from _contexts(stack, one)
         yield from _places(stack, one, decided)
         yield from _cache_types(stack, one)
+
+
+def _less(stack: Stack, one: ReplicaPlan, card: CardVerdict) -> Iterator[Suggestion]:
+    """As much less for the replica as the card lacks, where that is still enough for it."""
+    if _spec(stack, one).share is None or one.memory is None or card.free >= 0:
+        return
+    share = math.floor((one.memory.share - (_SPARE - card.free) / card.total) * 100) / 100
+    if share >= (one.memory.smallest_share or 1):
+        yield _edit(stack, one, f"lower the share of {one.model} to {share:g}", share=share)
 
 
 def _shares(stack: Stack, one: ReplicaPlan, there: list[ReplicaPlan]) -> Iterator[Suggestion]:

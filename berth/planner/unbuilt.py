@@ -43,8 +43,9 @@ def _of_models(stack: Stack) -> Iterator[tuple[str, str]]:
         if model.prove.load is not None:
             yield f"models.{name}.prove.load", f"a load test {_YET}; the smoke test can"
         for revision in model.revisions.values():
-            if revision.lora is not None and revision.lora.adapters:
-                yield f"models.{name}.lora", f"LoRA adapters {_YET}"
+            adapters = revision.lora.adapters if revision.lora is not None else ()
+            if any(adapter.source.kind != "path" for adapter in adapters):
+                yield f"models.{name}.lora", f"downloading an adapter {_YET}; one under a path can be used"
             local = any(place.host in on_hosts or place.group is not None for place in revision.place)
             if local and revision.instance is not None:
                 yield f"models.{name}.instance", f"an instance type on a host {_YET}; the engine takes what it needs"

@@ -165,6 +165,20 @@ def test_a_long_context_on_a_small_card_is_refused_and_the_suggested_one_plans_c
     assert plan(stack("rtx-3090", 1, a=model(LLAMA, context=shorter)), "x").verdict is Verdict.FITS
 
 
+def test_a_share_that_is_a_little_too_large_is_lowered_by_a_little():
+    decided = plan(stack("a40", 1, a=model(QWEN, context=4096, share=1.0)), "x")
+    assert decided.cards[0].suggestions[0] == "lower the share of a to 0.97"
+
+
+def test_adapters_are_reached_by_their_own_names():
+    lora = {"adapters": [{"name": "french", "source": {"path": "/adapters/french"}}]}
+    decided = plan(stack("a40", 1, a=model(QWEN, context=4096, lora=lora)), "x")
+    assert decided.gateway is not None
+    assert decided.gateway.models[0].aliases == ("french",)
+    assert decided.replicas[0].arguments["lora-modules"] == ("french=/adapters/french",)
+    assert decided.unbuilt == ()
+
+
 def test_cards_that_are_given_without_parallel_are_used_as_far_as_heads_divide():
     two = plan(stack("a40", 2, a=model(LLAMA, place=[{"host": "box", "gpus": 2}], context=8192)), "x")
     assert two.replicas[0].arguments["tensor-parallel-size"] == 2
