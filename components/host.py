@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import pulumi
 
+from berth.engines.random_model import files as random_files
 from berth.planner.plan import HostPlan, PackagedEngine
+from berth.provider.operations.file import FileWant
+from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.operations.python_environment import PythonEnvironmentWant
 from berth.provider.operations.supervisor import SupervisorWant
 from berth.provider.operations.workspace import WorkspaceWant
-from berth.provider.resources import PythonEnvironment, Supervisor, Workspace
+from berth.provider.resources import File, HubModel, PythonEnvironment, Supervisor, Workspace
 
 SUPERVISOR = PackagedEngine(requirements=("supervisor==4.3.0",))
 """supervisor 4.3.0 needs nothing else; used where a host has no systemd."""
@@ -82,6 +85,8 @@ class HostBase(pulumi.ComponentResource):
         super().__init__("berth:index:Host", name, None, opts)
         self.place = place
         self._environments: dict[str, PythonEnvironment] = {}
+        self._random_models: dict[str, list[File]] = {}
+        self._hub_models: dict[str, HubModel] = {}
         host = place.plan.name
         self.workspace = Workspace(
             f"{name}-workspace",
@@ -103,6 +108,32 @@ class HostBase(pulumi.ComponentResource):
                 )
             )
         self.register_outputs({"workspace": place.workspace})
+
+    def random_model(self, shape: str) -> tuple[str, list[File]]:
+        """The folder of a model of random weights and its files, declared once however many serve it."""
+        folder = f"{self.place.workspace}/models/{shape}-random"
+        if folder not in self._random_models:
+            self._random_models[folder] = [
+                File(
+                    f"{self.place.plan.name}-{shape}-random-{file}",
+                    FileWant(host=self.place.plan.name, path=f"{folder}/{file}", content=content),
+                    pulumi.ResourceOptions(parent=self, depends_on=[self.workspace]),
+                )
+                for file, content in random_files(shape).items()
+            ]
+        return folder, self._random_models[folder]
+
+    def hub_model(self, want: HubModelWant, token: str | None, needs: Sequence[pulumi.Resource]) -> HubModel:
+        """A model of the hub, downloaded once however many serve it; `token` names a secret."""
+        name = f"{want.repo}@{want.revision}"
+        if name not in self._hub_models:
+            self._hub_models[name] = HubModel(
+                f"{self.place.plan.name}-{name.replace('/', '-')}",
+                want,
+                pulumi.ResourceOptions(parent=self, depends_on=list(needs)),
+                late={"token": pulumi.Config().require_secret(token)} if token else None,
+            )
+        return self._hub_models[name]
 
     def environment(self, package: PackagedEngine) -> PythonEnvironment:
         """The environment of these packages on this host, declared once however many ask for it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pulumi
 
-from berth.engines.random_model import files as random_files
 from berth.engines.registry import ENGINES
 from berth.gateway import cluster_name, endpoints_file
 from berth.planner.plan import (
@@ -16,10 +15,9 @@ from berth.planner.plan import (
     RandomWeights,
     ReplicaPlan,
 )
-from berth.provider.operations.file import FileWant
 from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.operations.replica import ReplicaWant
-from berth.provider.resources import File, HubModel, Replica
+from berth.provider.resources import Replica
 from components.host import HostBase
 
 _LOCKS = "/run/lock"
@@ -94,31 +92,20 @@ class InferenceServer(pulumi.ComponentResource):
         """The model folder on the host; known only after its download when it comes from the hub."""
         match self.plan.weights:
             case RandomWeights(shape=shape):
-                folder = f"{self._host.place.workspace}/models/{shape}-random"
-                for file, content in random_files(shape).items():
-                    needs.append(
-                        File(
-                            f"{self.plan.name}-{file}",
-                            FileWant(host=self.plan.host, path=f"{folder}/{file}", content=content),
-                            pulumi.ResourceOptions(parent=self, depends_on=[self._host.workspace]),
-                        )
-                    )
+                folder, files = self._host.random_model(shape)
+                needs += files
                 return folder
             case PathWeights(path=path):
                 return self._host.place.absolute(path)
             case HubWeights(repo=repo, revision=revision, token=token, endpoint=endpoint):
-                model = HubModel(
-                    f"{self.plan.name}-weights",
-                    HubModelWant(
-                        host=self.plan.host,
-                        repo=repo,
-                        revision=revision,
-                        endpoint=endpoint,
-                        python=f"{environment}/bin/python",
-                    ),
-                    pulumi.ResourceOptions(parent=self, depends_on=needs),
-                    late={"token": pulumi.Config().require_secret(token)} if token else None,
+                want = HubModelWant(
+                    host=self.plan.host,
+                    repo=repo,
+                    revision=revision,
+                    endpoint=endpoint,
+                    python=f"{environment}/bin/python",
                 )
+                model = self._host.hub_model(want, token, needs)
                 needs.append(model)
                 return model.path
             case other:

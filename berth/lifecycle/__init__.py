@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from berth.lifecycle import locks, pending
+from berth.lifecycle import halves, locks, pending
 from berth.lifecycle.errors import LifecycleError
 from berth.lifecycle.pending import Left
 from berth.lifecycle.project import DEV, Project
@@ -73,15 +73,18 @@ def print_env(stack: str = DEV, project: Project | None = None) -> str:
 
 
 def _ready(project: Project, stack: str) -> Pulumi:
+    """Pulumi for a stack that no other run holds and whose state can be read."""
     project.check(stack, os.environ)
-    return Pulumi.prepare(project, stack)
+    pulumi = Pulumi.prepare(project, stack)
+    state = project.state(pulumi.environ)
+    if state is not None:
+        locks.release(state, project.name, stack, _say)
+        halves.mend(state, project.name, stack, _say)
+    return pulumi
 
 
 def _tidy(pulumi: Pulumi) -> Left:
-    """Undo what a killed run left in the state: its lock and its unfinished operations."""
-    state = pulumi.project.state(pulumi.environ)
-    if state is not None:
-        locks.release(state, pulumi.project.name, pulumi.stack, _say)
+    """Undo what a killed run left in the state: its unfinished operations."""
     left = pending.clear(pulumi)
     for line in left.lines:
         _say(line)

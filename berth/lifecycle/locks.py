@@ -19,6 +19,7 @@ from pathlib import Path
 from berth.lifecycle.errors import Busy
 
 _PATIENCE_S = 15 * 60
+_WRITTEN_S = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +97,23 @@ def read(state: Path, project: str, stack: str) -> list[Lock]:
         except FileNotFoundError:
             continue
         except (ValueError, KeyError, TypeError):
+            if _left_empty(file):
+                file.unlink(missing_ok=True)
+                continue
             raise Busy(
                 f"stack {stack}: has a lock without a holder ({file}), must name one; "
                 f"run `pulumi cancel --stack {stack}` when no other run is at work"
             ) from None
     return sorted(found, key=lambda lock: lock.since)
+
+
+def _left_empty(file: Path) -> bool:
+    """Whether a run was killed between making the file and writing into it, which takes a moment otherwise."""
+    try:
+        about = file.stat()
+    except FileNotFoundError:
+        return True
+    return about.st_size == 0 and time.time() - about.st_mtime > _WRITTEN_S
 
 
 def is_dead(lock: Lock) -> bool:

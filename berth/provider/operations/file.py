@@ -16,7 +16,7 @@ from berth.provider.operation import Operation, Want
 _LOOK = """
 if [ ! -e "$1" ]; then exit 4; fi
 if [ ! -f "$1" ]; then exit 5; fi
-stat -c '%a %U:%G' -- "$1"
+stat -c '%a %U:%G' -- "$1" 2> /dev/null || exit 4
 base64 < "$1"
 """
 
