@@ -130,6 +130,36 @@ def env(stack: Name = "dev") -> None:
 
 
 @app.command()
+def hostkey(
+    host: Annotated[
+        str, typer.Argument(metavar="HOST", help="A machine's name or address, or its alias in ~/.ssh/config.")
+    ],
+    *,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Its SSH port; left out, 22 or the alias's own.")
+    ] = None,
+    proxy_jump: Annotated[
+        str | None, typer.Option(metavar="USER@HOST:PORT", help="A machine to go through, as in the stack file.")
+    ] = None,
+) -> None:
+    """Show a machine's SSH host key, to compare and to pin in the stack file; nothing is logged in to.
+
+    Exit codes: 0 it is shown, 1 the machine does not answer.
+    """
+    import asyncio
+
+    from berth.provider.connection.hostkey import fetch
+    from berth.provider.errors import ProviderError
+
+    try:
+        key = asyncio.run(fetch(host, port=port, proxy_jump=proxy_jump))
+    except ProviderError as error:
+        _complain(str(error))
+        raise typer.Exit(1) from None
+    sys.stdout.write(key.text(host))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of stack files, from which editors complete and explain keys."""
     from berth.spec.schema import text

@@ -21,7 +21,8 @@ _BEGIN = (
 proves that the command began. It names the process group, by which the command can be ended: sshd passes no signals to
 logins of root. `skip` leaves out standard input up to the mark: the password that sudo may have left unread.
 
-One line without single quotes or backslashes, since any shell may be the login's: csh would run each line of a text by itself.
+One line without single quotes or backslashes, since any shell may be the login's: csh would run each line of a text by
+itself.
 """
 
 _PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\!")
