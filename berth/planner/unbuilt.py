@@ -14,8 +14,6 @@ def unbuilt(stack: Stack) -> Iterator[tuple[str, str]]:
     for name, host in stack.hosts.items():
         if host.runtime == "docker":
             yield f"hosts.{name}.runtime", f"docker {_YET}; process can"
-        if host.connection != "local":
-            yield f"hosts.{name}.connection", f"ssh {_YET}; local can"
         if host.cache is not None:
             yield f"hosts.{name}.cache", f"a folder of its own for weights {_YET}; they go below root"
         for part in ("driver", "docker", "container_toolkit"):
