@@ -88,6 +88,7 @@ def leashed(command: Command) -> Command:
 # Lines must not be lost from the folder's name, so no command substitution. The size tells a whole content from one
 # whose sender was killed.
 _PUT = """
+case $1 in /*) ;; *) set -- "./$1" "$2" "$3" "$4" ;; esac
 folder=${1%/*}/
 mkdir -p -- "$folder"
 umask 077

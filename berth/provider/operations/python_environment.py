@@ -49,7 +49,7 @@ path=$1 python=$2 uv=$3 requirements=$4 overrides=$5
 mkdir -p -- "$path.build"
 printf '%s\\n' "$requirements" > "$path.build/requirements.txt"
 printf '%s\\n' "$overrides" > "$path.build/overrides.txt"
-"$uv" venv --quiet --allow-existing --python "$python" "$path"
+"$uv" venv --quiet "$7" --python "$python" "$path"
 "$uv" pip install --no-progress --python "$path/bin/python" --overrides "$path.build/overrides.txt" \\
   --requirement "$path.build/requirements.txt" $6
 rm -rf -- "$path.build"
@@ -125,6 +125,8 @@ class PythonEnvironment(Operation[PythonEnvironmentWant]):
             "\n".join(want.requirements),
             "\n".join(want.overrides),
             reinstall,
+            # What uv had written of a package when it was killed would look installed to it.
+            "--clear" if have is None else "--allow-existing",
             says=f"repairing {', '.join(broken)}" if broken else f"installing {', '.join(want.requirements)}",
             timeout_s=_INSTALL_S,
         )

@@ -1,0 +1,176 @@
+"""Keys, readiness and the smoke test, against a small server of this test."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from berth.provider.errors import ProviderError, StartFailed
+from berth.provider.host import Host
+from berth.provider.operations.key import Key, KeyWant
+from berth.provider.operations.ready import Ready, ReadyWant
+from berth.provider.operations.smoke_test import SmokeTest, SmokeTestWant
+from tests.provider.operations.site import PROCESS, Site, free_port
+
+TOKEN = "sk-right"
+
+
+class Gateway(http.server.ThreadingHTTPServer):
+    """Answers as a gateway does, or misbehaves in one way."""
+
+    daemon_threads = True
+    fault = ""
+    models = ("one", "two")
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Gateway
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._answer(200, {"data": [{"id": name} for name in self.server.models]})
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if asked.get("stream"):
+            lines = [{"choices": [{"delta": {"content": "x"}}]}, {"choices": [], "usage": {"completion_tokens": 3}}]
+            text = "".join(f"data: {json.dumps(line)}\n\n" for line in lines)
+            self._send(200, (text + ("" if self.server.fault == "no done" else "data: [DONE]\n\n")).encode())
+        elif self.server.fault == "empty":
+            self._answer(200, {"choices": [], "usage": {"completion_tokens": 0}})
+        else:
+            self._answer(200, {"choices": [{"text": "x"}], "usage": {"completion_tokens": 2}})
+
+    def log_message(self, *_arguments: object) -> None:
+        """Not into the tests' output."""
+
+    def _answer(self, status: int, value: dict[str, Any]) -> None:
+        self._send(status, json.dumps(value).encode())
+
+    def _send(self, status: int, body: bytes) -> None:
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            status, body = 401, b'{"error": {"message": "no key"}}'
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with Gateway(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def smoke(gateway: Gateway, **more: Any) -> SmokeTestWant:
+    prompts = {"one": ["Hello", "안녕"], "two": ["Hello"]}
+    want = {"host": "box", "port": gateway.server_address[1], "key": TOKEN, "prompts": prompts, "timeout_s": 5, **more}
+    return SmokeTestWant.model_validate(want)
+
+
+async def test_every_model_is_asked_for_its_place_in_the_list_an_answer_and_a_stream(
+    host: Host, gateway: Gateway
+) -> None:
+    results = (await SmokeTest().outputs(host, smoke(gateway)))["results"]
+    assert {name: result["completion_tokens"] for name, result in results.items()} == {"one": 4, "two": 2}
+    assert all(result["streamed_tokens"] == 3 for result in results.values())
+    assert all(0 < result["ttft_ms"] <= result["stream_ms"] for result in results.values())
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        ("empty", "smoke test of one: POST /v1/completions answered without a token: {"),
+        ("no done", "smoke test of two: the stream of POST /v1/chat/completions ended without [DONE]"),
+    ],
+)
+async def test_an_answer_that_is_not_whole_fails_and_is_named(
+    host: Host, gateway: Gateway, fault: str, problem: str
+) -> None:
+    gateway.fault = fault
+    with pytest.raises(ProviderError) as caught:
+        await SmokeTest().outputs(host, smoke(gateway))
+    assert problem in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+async def test_a_model_that_is_not_listed_is_named_and_the_others_are_not(host: Host, gateway: Gateway) -> None:
+    gateway.models = ("two", "three")
+    with pytest.raises(ProviderError) as caught:
+        await SmokeTest().outputs(host, smoke(gateway))
+    assert str(caught.value) == "smoke test of one: GET /v1/models does not list it; it lists two, three"
+
+
+async def test_a_wrong_key_is_told_without_the_key(host: Host, gateway: Gateway) -> None:
+    with pytest.raises(ProviderError) as caught:
+        await SmokeTest().outputs(host, smoke(gateway, key="sk-wrong"))
+    assert "GET /v1/models answered 401: " in str(caught.value)
+    assert "sk-wrong" not in str(caught.value)
+
+
+async def test_a_gateway_that_is_not_there_is_told(host: Host, gateway: Gateway) -> None:
+    with pytest.raises(ProviderError, match="GET /v1/models got no answer"):
+        await SmokeTest().outputs(host, smoke(gateway, port=free_port()))
+
+
+async def test_a_proof_stands_until_what_it_proved_changes(host: Host, gateway: Gateway) -> None:
+    want = smoke(gateway, after={"pids": [1, 2]})
+    seen = await SmokeTest().observe(host, want)
+    assert SmokeTest().differing(want, seen) == []
+    assert SmokeTest().differing(want.model_copy(update={"after": {"pids": [1, 3]}}), seen) == ["after.pids[1]"]
+
+
+async def test_a_key_is_long_new_each_time_and_nothing_on_the_host(host: Host, said: list[str]) -> None:
+    want = KeyWant(host="box", name="default")
+    values = [(await Key().outputs(host, want))["value"] for _ in range(2)]
+    assert values[0] != values[1]
+    assert all(value.startswith("sk-") and len(value) == 46 for value in values)
+    assert await Key().converge(host, want, want) == want
+    assert said == []
+    assert Key().steps(want, None) == Key().steps(None, want) == []
+
+
+async def test_ready_is_proved_by_an_answer(host: Host, gateway: Gateway) -> None:
+    want = ReadyWant(host="box", name="gateway", port=gateway.server_address[1], path="/health", status=401)
+    assert await Ready().converge(host, want, want) == want
+    wrong = want.model_copy(update={"status": 200})
+    assert Ready().differing(wrong, await Ready().observe(host, wrong)) == ["state"]
+
+
+async def test_waiting_says_for_what_and_ends_after_its_time(host: Host, said: list[str]) -> None:
+    port = free_port()
+    want = ReadyWant(host="box", name="gateway", port=port, path="/ready", timeout_s=1)
+    with pytest.raises(StartFailed) as caught:
+        await Ready().converge(host, want, want)
+    assert str(caught.value) == f"gateway on box: port {port}/ready did not answer 200 within 1 s"
+    assert said[0] == f"waiting for /ready of gateway on port {port}, 0 of 1 s"
+
+
+async def test_waiting_ends_at_once_when_the_process_behind_it_dies(supervised: Site) -> None:
+    process = supervised.process(argv=["sh", "-c", "echo bye; sleep 1; exit 3"], restart="never")
+    await PROCESS.converge(supervised.host, process, process)
+    want = ReadyWant(
+        host="box",
+        name="it",
+        port=free_port(),
+        path="/",
+        timeout_s=60,
+        folder=process.folder,
+        log=process.log,
+    )
+    began = time.monotonic()
+    with pytest.raises(StartFailed) as caught:
+        await Ready().converge(supervised.host, want, want)
+    assert time.monotonic() - began < 10
+    assert str(caught.value).startswith("it on box: no process runs\nits last lines (all of them are in ")
+    assert "bye" in str(caught.value)
