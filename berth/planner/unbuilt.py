@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from berth.spec.models import Revision
 from berth.spec.stack import Stack
 
 _YET = "is planned but cannot be applied yet"
@@ -34,23 +35,29 @@ def unbuilt(stack: Stack) -> Iterator[tuple[str, str]]:
 
 
 def _of_models(stack: Stack) -> Iterator[tuple[str, str]]:
-    on_hosts = set(stack.hosts)
     for name, model in stack.models.items():
         if model.path_prefix is not None:
             yield f"models.{name}.path_prefix", f"a path prefix {_YET}; clients name the model in the request"
         if model.prove.load is not None:
             yield f"models.{name}.prove.load", f"a load test {_YET}; the smoke test can"
+        if model.on_change in {"surge", "refuse"}:
+            yield f"models.{name}.on_change", f"{model.on_change} {_YET}; hold can"
         for revision in model.revisions.values():
-            adapters = revision.lora.adapters if revision.lora is not None else ()
-            if any(adapter.source.kind != "path" for adapter in adapters):
-                yield f"models.{name}.lora", f"downloading an adapter {_YET}; one under a path can be used"
-            local = any(place.host in on_hosts or place.group is not None for place in revision.place)
-            if local and revision.instance is not None:
-                yield f"models.{name}.instance", f"an instance type on a host {_YET}; the engine takes what it needs"
-            if local and revision.source.kind in {"s3", "oci"}:
-                yield f"models.{name}.source", f"{revision.source.kind} weights on a host: {_YET}; hub and path can"
-            if local and revision.engine.name != "vllm":
-                yield f"models.{name}.engine", f"{revision.engine.name} {_YET}; vllm can"
+            if revision.lora is not None and revision.lora.adapters:
+                yield f"models.{name}.lora", f"LoRA adapters {_YET}"
+            if any(place.host in stack.hosts or place.group is not None for place in revision.place):
+                yield from _on_hosts(name, revision)
+
+
+def _on_hosts(name: str, revision: Revision) -> Iterator[tuple[str, str]]:
+    if revision.secrets:
+        yield f"models.{name}.secrets", f"a secret in an engine's environment {_YET}; a hub token can, at source"
+    if revision.instance is not None:
+        yield f"models.{name}.instance", f"an instance type on a host {_YET}; the engine takes what it needs"
+    if revision.source.kind in {"s3", "oci"}:
+        yield f"models.{name}.source", f"{revision.source.kind} weights on a host: {_YET}; hub and path can"
+    if revision.engine.name != "vllm":
+        yield f"models.{name}.engine", f"{revision.engine.name} {_YET}; vllm can"
 
 
 def _of_gateway(stack: Stack) -> Iterator[tuple[str, str]]:
