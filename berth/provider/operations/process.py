@@ -114,8 +114,7 @@ class Process(Operation[ProcessWant]):
     async def preflight(self, host: Host, want: ProcessWant) -> None:
         """A port that somebody else listens on is found before anything is changed."""
         found = await status(host.quietly(), want.service(), want.manager())
-        if found.pid is None:
-            await refuse_taken(host, want.ports, for_whom=want.name)
+        await refuse_taken(host, want.ports, for_whom=want.name, session=found.pid)
 
     async def apply(self, host: Host, want: ProcessWant | None, have: ProcessWant | None) -> None:
         """Runs the steps, then waits until the process is ready; one that does not start is left stopped."""

@@ -147,8 +147,7 @@ class Replica(Operation[ReplicaWant]):
     async def preflight(self, host: Host, want: ReplicaWant) -> None:
         """A port that somebody else listens on is found before anything is changed."""
         found = await status(host.quietly(), want.service(), want.manager())
-        if found.pid is None:
-            await refuse_taken(host, [want.port], for_whom=want.name)
+        await refuse_taken(host, [want.port], for_whom=want.name, session=found.pid)
 
     async def apply(self, host: Host, want: ReplicaWant | None, have: ReplicaWant | None) -> None:
         """Takes the engine out of traffic, changes it, and brings it back once it answers.

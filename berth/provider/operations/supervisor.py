@@ -72,7 +72,8 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 serverurl=unix://{folder}/socket
 
 [include]
-files={folder}/conf.d/*.conf
+; relative, since a blank would end an absolute path
+files=conf.d/*.conf
 """
 
 

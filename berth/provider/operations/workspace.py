@@ -27,7 +27,9 @@ end() { # kills what $1 lists until it lists nothing
 }
 running() { if kill -0 "$1" 2> /dev/null && grep -qs -- "$2" "/proc/$1/cmdline"; then echo "$1"; fi; }
 started() { sed 's/.*) //' "/proc/$1/stat" 2> /dev/null | cut -d' ' -f20; }
-members() { sed -n "s/^\([0-9]*\) (.*) [^ZX] [0-9]* [0-9]* $1 .*/\1/p" /proc/[0-9]*/stat 2> /dev/null; }
+members() { # that another process goes while they are read is no failure
+  sed -n "s/^\([0-9]*\) (.*) [^ZX] [0-9]* [0-9]* $1 .*/\1/p" /proc/[0-9]*/stat 2> /dev/null || :
+}
 if [ -f "$1/supervisor/pid" ]; then end running "$(cat -- "$1/supervisor/pid")" supervisord; fi
 for record in "$1"/services/*/state/process; do
   [ -f "$record" ] || continue

@@ -24,8 +24,8 @@ fields() { sed 's/.*) //' "/proc/$1/stat" 2> /dev/null; }       # from the proce
 started() { fields "$1" | cut -d' ' -f20; }                     # the start time, in ticks since boot
 parent() { fields "$1" | cut -d' ' -f2; }
 alive() { case $(fields "$1") in '' | [ZX]*) return 1 ;; esac; [ "$(started "$1")" = "$2" ]; }
-members() { # the live processes of session $1
-  sed -n "s/^\([0-9]*\) (.*) [^ZX] [0-9]* [0-9]* $1 .*/\1/p" /proc/[0-9]*/stat 2> /dev/null
+members() { # the live processes of session $1; that another process goes while they are read is no failure
+  sed -n "s/^\([0-9]*\) (.*) [^ZX] [0-9]* [0-9]* $1 .*/\1/p" /proc/[0-9]*/stat 2> /dev/null || :
 }
 
 clear_session() { # ends what is left of session $1: politely for $2 seconds, then for good; returns when it is empty

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Awaitable
+from pathlib import Path
 
 import pytest
 
 from berth.provider.errors import BadInput, StartFailed
 from berth.provider.operations.supervisor import Supervisor
+from berth.provider.operations.workspace import Workspace, WorkspaceWant
+from tests.provider.operations.conftest import under_supervisord
 from tests.provider.operations.site import PROCESS, REPLICA, Site, configured, until
 
 
@@ -284,3 +288,58 @@ async def test_a_removed_supervisord_leaves_nothing_and_takes_its_processes_with
     await Supervisor().converge(site.host, None, site.supervisor)
     assert not await site.alive(pid)
     assert await site.sh('ls "$1" 2> /dev/null || :', site.supervisor.folder) == ""
+
+
+@pytest.mark.parametrize("name", ["a b", "a;b", "50% (x)", "it's", "한국어"])
+async def test_a_folder_may_have_any_name(tmp_path: Path, supervisor_environment: str, name: str) -> None:
+    async with under_supervisord(tmp_path / name, supervisor_environment) as site:
+        want = site.process()
+        await PROCESS.converge(site.host, want, want)
+        assert await PROCESS.observe(site.host, want) == want
+        assert "up\n" in await site.log(want)
+        changed = site.process(environment={"A": "1"})
+        await PROCESS.converge(site.host, changed, changed)
+        await PROCESS.converge(site.host, None, changed)
+
+
+async def test_a_new_port_that_is_taken_is_refused_while_the_old_one_serves_on(place: Site) -> None:
+    one, two = place.replica("one"), place.replica("two")
+    for want in (one, two):
+        await REPLICA.converge(place.host, want, want)
+    pids = await place.pid(one), await place.pid(two)
+    moved = one.model_copy(update={"port": two.port})
+    with pytest.raises(BadInput, match=f"one on box: port {two.port} is used by "):
+        await REPLICA.converge(place.host, moved, moved)
+    assert (await place.pid(one), await place.pid(two)) == pids
+
+
+# The sweep
+
+
+async def nothing(look: Awaitable[str]) -> bool:
+    return await look == ""
+
+
+async def test_a_sweep_takes_everything_and_no_stranger(place: Site) -> None:
+    lock = f"{place.root}/card0"
+    process, engine = place.process(), place.replica("one", locks=[lock])
+    waiting = place.replica("two", locks=[lock], variables=configured(start_s=60))
+    for operation, want in ((PROCESS, process), (REPLICA, engine)):
+        await operation.converge(place.host, want, want)
+    for command in REPLICA.steps(waiting, None):
+        await place.host.run(command)
+    stranger = int(await place.sh("setsid sleep 1000 > /dev/null 2>&1 < /dev/null & echo $!"))
+    boot = await place.sh("cat /proc/sys/kernel/random/boot_id")
+    forged = f"{stranger} 1 {stranger} 1 1 {boot} x"
+    await place.sh('mkdir -p "$1/state"; echo "$2" > "$1/state/process"', f"{place.root}/services/old", forged)
+    pids = [await place.pid(process), await place.pid(engine)]
+    sweep = WorkspaceWant(host="box", path=place.root, unit_prefix=place.supervision["unit_prefix"])
+    try:
+        assert await Workspace().converge(place.host, None, sweep) is None
+        assert not any([await place.alive(pid) for pid in pids])
+        left = 'ps -eo stat=,args= | grep -v ^Z | grep -F -- "$1/" | grep -v grep || :'
+        await until(lambda: nothing(place.sh(left, place.root)))
+        assert await place.sh('ls -d "$1" 2> /dev/null || :', place.root) == ""
+        assert await place.alive(stranger)
+    finally:
+        await place.sh('kill -9 "$1"', str(stranger))
