@@ -125,11 +125,9 @@ def make_sshd(folder: Path, *options: str) -> Sshd:
     return Sshd(folder, _free_port(), options)
 
 
-def make_key(path: Path, passphrase: str = "") -> Path:
+def make_key(path: Path, passphrase: str = "", kind: str = "ed25519") -> Path:
     """A new key pair."""
-    subprocess.run(
-        ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", path.name, "-f", str(path)], check=True
-    )
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", path.name, "-f", str(path)], check=True)
     return path
 
 

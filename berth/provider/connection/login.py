@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import asyncssh
+from asyncssh.public_key import get_default_public_key_algs
 
 from berth.provider.connection.reasons import CONNECT_S, DEFAULT_PORT, Presented, Target, explain
 from berth.provider.connection.settings import SshSettings
@@ -35,8 +36,10 @@ async def login(name: str, settings: SshSettings) -> asyncssh.SSHClientConnectio
     return await _connect(target, jumps=settings.proxy_jump)
 
 
-async def options_for(target: Target, jumps: str | None = None) -> tuple[dict[str, Any], str]:
+async def options_for(target: Target, jumps: str | None = None, *, checked: bool = True) -> tuple[dict[str, Any], str]:
     """The options to connect to a machine with, and the machines to go over, as `a,b`.
+
+    Without `checked` they say nothing of its host key.
 
     Raises:
         Unreachable: its settings cannot be used.
@@ -48,7 +51,8 @@ async def options_for(target: Target, jumps: str | None = None) -> tuple[dict[st
         seen = await asyncssh.SSHClientConnectionOptions.construct(**options, config=())  # the user's own
     except (OSError, ValueError, asyncssh.Error) as error:
         raise Unreachable(f"{target.where}: {_settings_problem(target, error)}") from error
-    options["known_hosts"] = _trusted(target, seen)
+    if checked:
+        options |= _trust(target, seen)
     configured = seen.tunnel if isinstance(seen.tunnel, str) and seen.tunnel != "none" else ""
     return options, jumps or configured
 
@@ -104,6 +108,18 @@ def _key(path: str) -> dict[str, Any]:
         if "assphrase" not in str(error) or not Path(f"{path}.pub").is_file() or "SSH_AUTH_SOCK" not in os.environ:
             raise
     return {"agent_identities": [asyncssh.read_public_key(f"{path}.pub")]}
+
+
+def _trust(target: Target, seen: asyncssh.SSHClientConnectionOptions) -> dict[str, Any]:
+    """The options for the machine's own key."""
+    known = _trusted(target, seen)
+    host, port = seen.host_key_alias or seen.host, None if seen.port == DEFAULT_PORT else seen.port
+    keys, authorities, *_ = asyncssh.match_known_hosts(known, host, "", port)
+    if not keys or authorities:
+        return {"known_hosts": known}
+    # of the known kinds first, and any other after them: it is then seen to differ, not just not to agree
+    kinds = [kind for key in keys for kind in key.sig_algorithms] + get_default_public_key_algs()
+    return {"known_hosts": known, "server_host_key_algs": [kind.decode() for kind in dict.fromkeys(kinds)]}
 
 
 def _trusted(target: Target, seen: asyncssh.SSHClientConnectionOptions) -> Any:

@@ -20,7 +20,7 @@ from berth.provider.errors import Unreachable
 from berth.provider.host import Host
 from berth.provider.http import get
 from tests.sshd.fixtures import Connect
-from tests.sshd.server import Sshd, make_key
+from tests.sshd.server import Sshd, make_key, sshd
 
 ASK = shell("echo here", says="asking")
 
@@ -79,6 +79,25 @@ async def test_another_host_key_than_the_pinned_one(
     assert "berth hostkey 127.0.0.1" in message
 
 
+async def test_a_pinned_key_of_a_kind_that_the_machine_has_not(
+    connect: Connect, home: Path, ssh_server: Sshd, tmp_path: Path
+) -> None:
+    del home
+    other = make_key(tmp_path / "other", kind="ecdsa")
+    message = await why(connect, ssh_server.settings(host_key=other.with_suffix(".pub").read_text()))
+    assert f"it shows ssh-ed25519 {fingerprint(ssh_server.folder / 'host.pub')}" in message
+    assert f"says ecdsa-sha2-nistp256 {fingerprint(other)}" in message
+
+
+async def test_a_key_of_several_is_pinned(connect: Connect, home: Path, tmp_path: Path) -> None:
+    second = make_key(tmp_path / "second", kind="rsa")
+    with sshd(tmp_path / "sshd", f"HostKey {second}") as server:
+        public = second.with_suffix(".pub").read_text()
+        assert (await connect(server.settings(host_key=public)).run(ASK)).stdout == "here\n"
+        (home / ".ssh/known_hosts").write_text(known(server, public))
+        assert (await connect(server.settings(host_key=None)).run(ASK)).stdout == "here\n"
+
+
 async def test_another_host_key_than_known_hosts_has(
     connect: Connect, home: Path, ssh_server: Sshd, tmp_path: Path
 ) -> None:
@@ -120,6 +139,14 @@ async def test_a_key_that_the_machine_does_not_know(
     message = await why(connect, ssh_server.settings(key_file=str(stranger)))
     assert f"the machine refused the login with the key {stranger}" in message
     assert "authorized_keys" in message
+
+
+@pytest.mark.parametrize("own_ssh_server", [("MaxAuthTries 1",)], indirect=True)
+async def test_more_keys_than_the_machine_tries(connect: Connect, home: Path, own_ssh_server: Sshd) -> None:
+    make_key(home / ".ssh/id_ed25519")
+    message = await why(connect, own_ssh_server.settings(key_file=None))
+    assert "Too many authentication failures" in message
+    assert "name one in hosts.box.connection.ssh.key_file" in message
 
 
 async def test_key_files_that_cannot_be_used(connect: Connect, home: Path, ssh_server: Sshd, tmp_path: Path) -> None:
@@ -197,7 +224,7 @@ async def test_over_another_machine(connect: Connect, home: Path, ssh_server: Ss
 
 
 async def test_the_key_to_pin_is_printed(connect: Connect, home: Path, ssh_server: Sshd) -> None:
-    del home
+    (home / ".ssh/config").write_text("Host *\n  UserKnownHostsFile none\n")
     found = await fetch("127.0.0.1", port=ssh_server.port)
     text = found.text("127.0.0.1")
     assert fingerprint(ssh_server.folder / "host.pub") in text

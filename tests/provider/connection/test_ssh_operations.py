@@ -165,3 +165,12 @@ async def test_facts_of_all_hosts_and_why_one_gives_none(ssh_server: Sshd, own_s
     with pytest.raises(Unreachable, match="nothing listens there"):
         await hosts.writer("gone", quiet)
     await hosts.close()
+
+
+async def test_twenty_hosts_behind_one_sshd_are_all_let_in(own_ssh_server: Sshd) -> None:
+    """Its MaxStartups, 10 by default, drops at random what logs in at the same time beyond that."""
+    names = [f"box-{number}" for number in range(20)]
+    hosts = Hosts({name: over_ssh(own_ssh_server, "/srv") for name in names})
+    facts = await gather_all([hosts.reader(name) for name in names])
+    assert [fact.get("problem") for fact in facts.values()] == [None] * 20
+    await hosts.close()
