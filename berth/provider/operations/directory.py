@@ -15,6 +15,7 @@ stat -c '%a %U:%G' -- "$1"
 """
 
 _MAKE = """
+if [ -L "$1" ]; then echo "$1 is a link, must be a folder; move it away" >&2; exit 1; fi
 if [ ! -d "$1" ]; then mkdir -p -m "$2" -- "$1"; fi
 chmod "$2" -- "$1"
 if [ -n "$3" ]; then chown "$3" -- "$1"; fi

@@ -111,6 +111,25 @@ def test_eight_cards_are_locked_together_and_in_any_mix(make: Make, tmp_path: Pa
     assert not overlap(whole, half, single)
 
 
+def test_cards_named_in_another_order_do_not_block_each_other(make: Make, tmp_path: Path) -> None:
+    cards = [tmp_path / "a", tmp_path / "b"]
+    one, two = make("one", locks=cards), make("two", locks=cards[::-1])
+    for card in cards:
+        card.mkdir()
+    held = [subprocess.Popen(["flock", "-o", str(card), "sleep", "1000"]) for card in cards]
+    try:
+        for service in (one, two):
+            service.start()
+        until(lambda: all("waiting for its turn" in service.text() for service in (one, two)))
+        time.sleep(0.3)  # both are at their first lock now
+    finally:
+        for holder in held:
+            os.kill(int(Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text()), signal.SIGKILL)
+            holder.wait()
+    until(lambda: one.ready and two.ready)
+    assert not overlap(one, two)
+
+
 def test_cards_of_others_are_not_waited_for(make: Make, tmp_path: Path) -> None:
     one, two = make("one", locks=[tmp_path / "a"]), make("two", locks=[tmp_path / "b"])
     for service in (one, two):
