@@ -105,8 +105,9 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
         keys: dict[str, str] = {}
         try:
             routes, keys = without_keys(seen["routes"]) if want.keys or seen["routes"] else (seen["routes"], {})
-        except (KeyError, TypeError):  # edited by hand beyond recognition
+        except (KeyError, TypeError, AttributeError):  # edited by hand beyond recognition
             routes = seen["routes"]
+        seen["clusters"] = _recognised(seen["clusters"])
         return want.model_copy(update={**seen, "routes": routes, "keys": keys})
 
     def steps(self, want: GatewayConfigurationWant | None, have: GatewayConfigurationWant | None) -> Sequence[Command]:
@@ -212,6 +213,14 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
 
 def _clusters(want: GatewayConfigurationWant) -> list[str]:
     return [cluster["name"] for cluster in want.clusters.get("resources", [])]
+
+
+def _recognised(clusters: dict[str, Any]) -> dict[str, Any]:
+    """The clusters as read, or nothing when they were edited by hand beyond recognition."""
+    try:
+        return clusters if all(cluster["name"] for cluster in clusters["resources"]) else {}
+    except (KeyError, TypeError):
+        return {}
 
 
 def _json(encoded: str) -> dict[str, Any]:
