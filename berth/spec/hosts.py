@@ -19,7 +19,7 @@ class Ssh(Section):
     port: Port = 22
     """The port of the machine's SSH server."""
     host_key: Text | None = None
-    """The machine's public key, as `berth hostkey` prints it; without it the machine cannot be trusted."""
+    """The machine's public key, as `berth hostkey` prints it; left out, that of ~/.ssh/known_hosts."""
     key_file: Text | None = None
     """The private key file to log in with; left out, the agent's and the usual ones are tried."""
     sudo_password: SecretName | None = None
@@ -114,7 +114,8 @@ class Host(Section):
     runtime: Literal["process", "docker"] = "process"
     """What engines run as: supervised processes, or containers."""
     root: Text = "~/.local/share/berth"
-    """The folder on the machine for all that the stack makes there."""
+    """The folder on the machine for all that the stack makes there; a relative one is below the project, or over SSH
+    below the home of who logs in."""
     cache: Text | None = None
     """The folder for downloaded weights, such as ~/.cache/huggingface; left out, one below `root`."""
     init: Literal["auto", "systemd", "supervisord"] = "auto"

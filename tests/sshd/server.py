@@ -55,7 +55,7 @@ class Sshd:
         """Starts it and waits until it listens."""
         config = self.folder / "sshd_config"
         config.write_text("\n".join((*_lines(self.folder, self.port), *self.options, "")))
-        sshd = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        sshd = shutil.which("sshd")
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(sshd), "-D", "-e", "-f", str(config)],
@@ -70,6 +70,15 @@ class Sshd:
                 self._process.wait(0.05)
             if self._process.returncode is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"sshd does not start:\n{(self.folder / 'log').read_text(errors='replace')}")
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Runs it for as long as the context lasts."""
+        self.start()
+        try:
+            yield
+        finally:
+            self.stop()
 
     def sessions(self) -> list[int]:
         """The processes that it has for its connections."""
@@ -97,24 +106,16 @@ class Sshd:
         return (self.folder / "log").read_text(errors="replace")
 
 
-@contextlib.contextmanager
-def sshd(folder: Path, *options: str) -> Iterator[Sshd]:
-    """An sshd for as long as the context lasts, with lines of configuration that come before its own.
+def make_sshd(folder: Path, *options: str) -> Sshd:
+    """One that is not started yet, with lines of configuration beside its own.
 
     Raises:
         Unavailable: this machine has none and cannot get one.
     """
-    server = make_sshd(folder, *options)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-def make_sshd(folder: Path, *options: str) -> Sshd:
-    """One that is not started yet."""
     os.environ["PATH"] = _with_sbin(os.environ.get("PATH", ""))
+    if shutil.which("sshd") is None and Path("/run/systemd/system").exists():
+        # installing it would open this machine to everybody who may log in
+        raise Unavailable("sshd is missing here; install openssh-server")
     install({"sshd": "openssh-server", "ssh-keygen": "openssh-client"})
     if os.geteuid() == 0:
         PRIVILEGE_SEPARATION.mkdir(exist_ok=True)
@@ -168,4 +169,4 @@ def _with_sbin(path: str) -> str:
     return path if "/usr/sbin" in path.split(":") else f"{path}:/usr/sbin"
 
 
-__all__ = ["Sshd", "Unavailable", "make_key", "make_sshd", "sshd"]
+__all__ = ["Sshd", "Unavailable", "make_key", "make_sshd"]

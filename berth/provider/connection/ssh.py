@@ -21,6 +21,7 @@ from berth.provider.errors import CommandFailed, Unreachable
 _SESSIONS = 8
 """At the same time on one connection: sshd allows 10 (MaxSessions), and ending a command needs another one."""
 Grant = Callable[[Ask], Coroutine[Any, Any, None]]
+_LONGEST = 128 * 1024 - 1  # sshd hands it to the login shell as one argument
 _GRACE_S = 8
 _REMEMBERED_S = 30
 """For so long a machine that was not reached is not tried again: all that wait for it would wait one by one."""
@@ -132,6 +133,11 @@ class SshConnection:
         line = channel.line(command.argv)
         if sudo is not None:
             line = channel.line(command.argv, sudo=sudo.prefix, skip=sudo.password is not None)
+
+        if len(line) > _LONGEST:
+            raise Unreachable(
+                f"{self._name}: {command.says}: its arguments are {len(line)} bytes, must be below 128 KiB over SSH"
+            )
 
         async def ask() -> None:
             try:

@@ -20,7 +20,7 @@ from berth.provider.errors import Unreachable
 from berth.provider.host import Host
 from berth.provider.http import get
 from tests.sshd.fixtures import Connect
-from tests.sshd.server import Sshd, make_key, sshd
+from tests.sshd.server import Sshd, make_key, make_sshd
 
 ASK = shell("echo here", says="asking")
 
@@ -91,7 +91,8 @@ async def test_a_pinned_key_of_a_kind_that_the_machine_has_not(
 
 async def test_a_key_of_several_is_pinned(connect: Connect, home: Path, tmp_path: Path) -> None:
     second = make_key(tmp_path / "second", kind="rsa")
-    with sshd(tmp_path / "sshd", f"HostKey {second}") as server:
+    server = make_sshd(tmp_path / "sshd", f"HostKey {second}")
+    with server.running():
         public = second.with_suffix(".pub").read_text()
         assert (await connect(server.settings(host_key=public)).run(ASK)).stdout == "here\n"
         (home / ".ssh/known_hosts").write_text(known(server, public))

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from berth.provider.command import Command, leashed, put, shell
+from berth.provider.connection import login
 from berth.provider.errors import CommandFailed, Unreachable
 from tests.sshd.fixtures import Connect
 from tests.sshd.hostile import HOSTILE
@@ -42,6 +43,12 @@ async def test_a_command_gives_status_outputs_and_lines(ssh_server: Sshd, connec
 async def test_any_argument_arrives_as_it_is(ssh_server: Sshd, connect: Connect) -> None:
     command = Command(argv=("printf", "%s\\0", *HOSTILE), says="printing")
     assert (await connect(ssh_server.settings()).run(command)).stdout.split("\0")[:-1] == HOSTILE
+
+
+async def test_more_arguments_than_linux_takes_are_refused(ssh_server: Sshd, connect: Connect) -> None:
+    with pytest.raises(Unreachable, match=r"^box: printing: its arguments are 14.... bytes, must be below 128 KiB"):
+        await connect(ssh_server.settings()).run(shell(":", "x" * 140_000, says="printing"))
+    assert (await connect(ssh_server.settings()).run(shell(":", "x" * 129_000, says="printing"))).status == 0
 
 
 async def test_any_input_arrives_as_it_is(ssh_server: Sshd, connect: Connect, tmp_path: Path) -> None:
@@ -207,3 +214,25 @@ async def test_a_closed_connection_leaves_nothing(own_ssh_server: Sshd, connect:
     await connection.close()
     while own_ssh_server.sessions():
         await asyncio.sleep(0.05)
+
+
+async def test_a_connection_that_falls_silent_is_given_up(
+    own_ssh_server: Sshd, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(login, "_KEEPALIVE_S", 0.2)
+    connection = connect(own_ssh_server.settings())
+    begun = asyncio.Event()
+    held = Command(argv=("sh", "-c", "echo begun; cat"), says="holding", timeout_s=float("inf"), hold=True)
+    running = asyncio.create_task(connection.run(held, lambda _: begun.set()))
+    await begun.wait()
+    silent = own_ssh_server.sessions()
+    for pid in silent:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        asked = asyncio.create_task(connection.run(shell("echo here", says="asking")))
+        with pytest.raises(Unreachable, match="connection lost while holding"):
+            await asyncio.wait_for(running, 10)
+        assert (await asyncio.wait_for(asked, 10)).stdout == "here\n"
+    finally:
+        for pid in silent:
+            os.kill(pid, signal.SIGKILL)
