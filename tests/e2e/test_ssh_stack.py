@@ -50,3 +50,27 @@ def test_up_unchanged_gone_and_destroyed(
     project.destroy("far").ok()
     assert project.processes() == {}
     assert not project.workspace("far").exists()
+
+
+def test_a_connection_cut_amid_the_first_up(
+    project: Project,
+    own_ssh_server: Sshd,
+    ports: Callable[[], int],
+    tmp_path: Path,
+) -> None:
+    project.write("cut", over_ssh(own_ssh_server, project, ports(), install(tmp_path / "engine")))
+    project.init("cut")
+    with project.start("cut", "up", "--yes", "--skip-preview") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "installing" in line:
+                own_ssh_server.drop()
+                break
+        output, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert "here: connection lost while installing" in output
+    assert "it may or may not have completed, run the same again" in output
+    project.up("cut").ok()
+    project.unchanged("cut").ok()
+    project.destroy("cut").ok()
+    assert project.processes() == {}
