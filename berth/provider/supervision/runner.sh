@@ -97,7 +97,10 @@ take_locks() { # a process of its own holds them until descriptor 8 closes, whic
   exec 7<> "$state/held" 8<> "$state/hold"
   set -- sh -c 'echo held >&7; exec cat'
   for lock in $(printf '%s\n' $locks | sort -u); do   # all in one order, so that no two wait for each other
-    if [ ! -e "$lock" ]; then mkdir -m 755 -- "$lock" 2> /dev/null || :; fi
+    if [ ! -e "$lock" ] && ! mkdir -m 755 -- "$lock" 2> /dev/null && [ ! -e "$lock" ]; then
+      lock=/tmp/${lock##*/}   # where /run/lock is root's alone
+      mkdir -m 755 -- "$lock" 2> /dev/null || :
+    fi
     set -- flock -o -x "$lock" "$@"
   done
   set -- sh -c '"$@" || echo failed >&7' hold "$@"
