@@ -66,6 +66,12 @@ def plan(
     every: Annotated[
         bool, typer.Option("--all", help="Plan every file in stacks/; as markdown, one comment for a pull request.")
     ] = False,
+    online: Annotated[
+        bool,
+        typer.Option(
+            "--online", help="Read the models' own sizes from the hub and from folders, as pulumi preview does."
+        ),
+    ] = False,
     with_preview: Annotated[
         bool,
         typer.Option(
@@ -75,7 +81,7 @@ def plan(
 ) -> None:
     """Show what fits where, with which memory, and why, before anything is touched.
 
-    Needs neither Pulumi nor network nor GPU.
+    Needs neither Pulumi nor network nor GPU. With --online it asks the hub; for gated models HF_TOKEN holds the token.
 
     Exit codes: 0 fits (tight and unknown too), 1 does not fit or is refused, 2 wrong input.
     """
@@ -85,7 +91,7 @@ def plan(
         raise _Wrong("berth plan: --format svg draws one stack; name it")
     if with_preview and not (every and form is Format.MARKDOWN):
         raise _Wrong("berth plan: --preview adds to the comment; say --all --format markdown with it")
-    reviewed = _review(stack, profile)
+    reviewed = _review(stack, profile, online=online)
     previewed, failed = _preview(reviewed) if with_preview else (reviewed, False)
     _write(_render(previewed, form, single=not every, to_file=output is not None), output)
     problems = [line for one in reviewed for line in one.problems]
@@ -167,15 +173,16 @@ def schema() -> None:
     sys.stdout.write(text())
 
 
-def _review(stack: str | None, profile: str | None) -> list[Reviewed]:
+def _review(stack: str | None, profile: str | None, *, online: bool) -> list[Reviewed]:
     """The one stack, or all of them when none is named."""
-    from berth.review import NoSuchStack, everything, find, review
+    from berth import review
 
     try:
-        paths = everything() if stack is None else [find(stack)]
-    except NoSuchStack as error:
+        paths = review.everything() if stack is None else [review.find(stack)]
+    except review.NoSuchStack as error:
         raise _Wrong(str(error)) from None
-    return [review(path, profile) for path in paths]
+    reader = review.online() if online else None
+    return [review.review(path, profile, reader) for path in paths]
 
 
 def _code(reviewed: Reviewed) -> int:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from berth.planner.planning import plan as decide
 from berth.report.pull_request import Reviewed
 from berth.spec import SpecError, Stack, load
 from berth.spec.problems import nearest
+from berth.spec.sources import Source
+
+if TYPE_CHECKING:
+    from berth.shapes import Reader
 
 
 class NoSuchStack(Exception):
@@ -49,8 +56,27 @@ def everything() -> list[Path]:
     return paths
 
 
-def review(path: Path, profile: str | None = None) -> Reviewed:
-    """One stack file, planned as far as it can be; `profile` None takes the file's own."""
+def online() -> Reader:
+    """Reads models where they lie; for gated ones with the token in the environment's HF_TOKEN.
+
+    A stack file that names an endpoint of its own gets no token: with the file of a pull request it would go anywhere.
+    """
+    from berth.shapes import Reader  # noqa: PLC0415 - a plan without it needs none of what it imports
+
+    def token(source: Source) -> str | None:
+        return os.environ.get("HF_TOKEN") if source.token is not None and source.endpoint is None else None
+
+    return Reader(base=folder().absolute().parent, token=token)
+
+
+def review(path: Path, profile: str | None = None, reader: Reader | None = None) -> Reviewed:
+    """One stack file, planned as far as it can be.
+
+    Args:
+        path: the stack file.
+        profile: which of the models' shares applies; None takes the file's own.
+        reader: reads the models themselves; None takes what the catalogue knows of them, and asks nobody.
+    """
     try:
         stack = load(path)
     except SpecError as error:
@@ -58,7 +84,11 @@ def review(path: Path, profile: str | None = None) -> Reviewed:
     if profile is not None and profile not in (known := _profiles(stack)):
         problem = f"{path}: --profile is {profile}, must be one that the file names: {', '.join(known)}"
         return Reviewed(stack=path.stem, problems=(problem,))
-    return Reviewed(stack=path.stem, plan=decide(stack, path.stem, profile))
+    if reader is None:
+        return Reviewed(stack=path.stem, plan=decide(stack, path.stem, profile))
+    shapes, unread = reader.read(stack)
+    plan = decide(stack, path.stem, profile, shapes=shapes)
+    return Reviewed(stack=path.stem, plan=replace(plan, notes=(*plan.notes, *unread)))
 
 
 def _profiles(stack: Stack) -> tuple[str, ...]:

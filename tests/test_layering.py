@@ -16,6 +16,7 @@ ALLOWED = {
     "berth.engines": ("berth.catalogue",),
     "berth.spec": ("berth.catalogue",),
     "berth.planner": ("berth.catalogue", "berth.engines", "berth.spec"),
+    "berth.shapes": ("berth.catalogue", "berth.planner", "berth.spec"),
     "berth.gateway": ("berth.catalogue", "berth.planner.plan"),
     "berth.report": ("berth.catalogue", "berth.planner.plan", "berth.planner.verdict"),
     "berth.provider": ("berth.catalogue", "berth.engines", "berth.gateway"),

@@ -1,0 +1,122 @@
+"""From a model's files to its shape: the configuration, and the sizes of its tensors as exactly as can be had."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from berth.catalogue.models import ModelShape, StoredWeights, read_config, stored_weights
+from berth.planner.memory import total_of_index, with_total
+from berth.shapes.files import Files, Unreadable
+
+__all__ = ["Checkpoint", "read_checkpoint", "shape_of"]
+
+_INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What was read of a model.
+
+    Attributes:
+        config: its config.json.
+        stored: the sizes of its tensors; None where there are no headers.
+        total: the bytes that its index states, where only that is known.
+        problem: why the sizes are not exact; asking again may give more.
+    """
+
+    config: Mapping[str, Any]
+    stored: StoredWeights | None = None
+    total: int | None = None
+    problem: str | None = None
+
+
+def read_checkpoint(files: Files) -> Checkpoint:
+    """Reads what there is.
+
+    Raises:
+        Unreadable: there is no usable config.json.
+    """
+    names = files.names()
+    if "config.json" not in names:
+        raise Unreadable("it has no config.json; a model's folder must have one")
+    config = _document(files, "config.json")
+    shape = _shape(config)
+    total = None
+    try:
+        index = _index(files, names)
+        total = total_of_index(index) if index is not None else None
+        headers = files.headers(_weights(names, index))
+    except Unreadable as problem:
+        return Checkpoint(config=config, total=total, problem=str(problem))
+    stored = stored_weights(headers, layers=shape.layers, tied=shape.tied) if headers else None
+    return Checkpoint(config=config, stored=stored)
+
+
+def shape_of(checkpoint: Checkpoint, *, name: str, origin: str) -> ModelShape:
+    """The shape that the planner counts with.
+
+    Raises:
+        Unreadable: the configuration does not describe a model.
+    """
+    shape = replace(_shape(checkpoint.config), name=name)
+    if checkpoint.stored is not None:
+        return replace(shape, stored=checkpoint.stored, origin=f"{origin}: config.json and safetensors headers")
+    if checkpoint.total is not None and shape.dtype not in {"float32", "float64"}:  # engines load those in 16 bits
+        return replace(with_total(shape, checkpoint.total), origin=f"{origin}: config.json and {_INDEX}")
+    return replace(shape, origin=f"{origin}: config.json")
+
+
+def _shape(config: Mapping[str, Any]) -> ModelShape:
+    try:
+        return read_config(config)
+    except Exception as problem:  # noqa: BLE001 - a config.json may hold anything anywhere; whatever it breaks is its fault
+        raise Unreadable(f"its config.json cannot be used ({problem or type(problem).__name__})") from None
+
+
+def _document(files: Files, name: str) -> Mapping[str, Any]:
+    try:
+        document = json.loads(files.whole(name))
+    except (ValueError, RecursionError):
+        raise Unreadable(f"its {name} is no JSON") from None
+    if not isinstance(document, dict):
+        raise Unreadable(f"its {name} is no JSON object")
+    return document
+
+
+def _index(files: Files, names: Sequence[str]) -> Mapping[str, Any] | None:
+    """The index, where there is one, with parts of the right kind."""
+    if _INDEX not in names:
+        return None
+    index = _document(files, _INDEX)
+    if not isinstance(index.get("metadata", {}), dict) or not isinstance(index.get("weight_map"), dict):
+        raise Unreadable(f"its {_INDEX} has no weight_map")
+    return index
+
+
+def _weights(names: Sequence[str], index: Mapping[str, Any] | None) -> Sequence[str]:
+    """The safetensors files that an engine loads: those of the index, else all but a second copy and adapters.
+
+    Raises:
+        Unreadable: some of them are missing.
+    """
+    if index is not None:
+        wanted = {str(name) for name in index["weight_map"].values()}
+        if missing := sorted(wanted - set(names)):
+            raise Unreadable(f"its {_INDEX} names {missing[0]}, which is not there{_more(missing)}")
+        return sorted(wanted)
+    found = [name for name in names if name.endswith(".safetensors") and not name.startswith("adapter_")]
+    if any(name.startswith("model") for name in found):
+        found = [name for name in found if not name.startswith("consolidated")]
+    for name in found:
+        part = re.search(r"^(.*)-\d+-of-(\d+)\.safetensors$", name)
+        if part and int(part[2]) != sum(other.startswith(f"{part[1]}-") for other in found):
+            raise Unreadable(f"it has not all {int(part[2])} parts of {part[1]}")
+    return found
+
+
+def _more(missing: Sequence[str]) -> str:
+    return f", nor {len(missing) - 1} others" if len(missing) > 1 else ""
