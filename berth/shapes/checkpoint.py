@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from berth.catalogue.models import ModelShape, StoredWeights, read_config, stored_weights
 from berth.planner.memory import total_of_index, with_total
 from berth.shapes.files import Files, Unreadable
 
 __all__ = ["Checkpoint", "read_checkpoint", "shape_of"]
+
+_LAYERS = 10_000
+"""No model has so many layers."""
+
+_COUNTED = ("layer", "layers", "depth")
+"""How the names of numbers of layers end."""
+
+_NUMBER = 10**13
+"""No number of a model is larger: parameters of the largest parts have twelve digits."""
+
+_SHAPE = TypeAdapter(ModelShape)
 
 _INDEX = "model.safetensors.index.json"
 
@@ -71,10 +84,57 @@ def shape_of(checkpoint: Checkpoint, *, name: str, origin: str) -> ModelShape:
 
 
 def _shape(config: Mapping[str, Any]) -> ModelShape:
+    """What the configuration says, when every number of it can be counted with."""
     try:
-        return read_config(config)
+        if problem := _unsound(shape := _read(config)):
+            raise ValueError(problem)  # noqa: TRY301 - said as whatever else is wrong with it
+    except ValidationError as problem:
+        text = f"{problem.errors()[0]['loc'][0]} is of another kind"
     except Exception as problem:  # noqa: BLE001 - a config.json may hold anything anywhere; whatever it breaks is its fault
-        raise Unreadable(f"its config.json cannot be used ({problem or type(problem).__name__})") from None
+        text = str(problem) or type(problem).__name__
+    else:
+        return shape
+    raise Unreadable(f"its config.json cannot be used ({text})")
+
+
+def _read(config: Mapping[str, Any]) -> ModelShape:
+    """The shape, with every part of the type that it should have."""
+    if _most_layers(config) > _LAYERS:
+        raise ValueError("it has more layers than any model")
+    return _SHAPE.validate_json(json.dumps(asdict(read_config(config))), strict=True)
+
+
+def _unsound(shape: ModelShape) -> str | None:
+    """What keeps a shape from being counted with."""
+    divisors = [shape.heads, *(each for part in shape.attention for each in (part.heads, part.kv_heads, part.head_dim))]
+    if shape.latent is not None:
+        divisors.append(shape.latent.kv_rank + shape.latent.rope_dim)
+    if shape.vision is not None:
+        divisors += [shape.vision.merge, shape.vision.heads]
+    if shape.experts is not None:
+        divisors += [shape.experts.count, shape.experts.intermediate]
+    if not all(divisors) or not all(0 <= number <= _NUMBER for number in _numbers(asdict(shape))):
+        return "a number in it is nothing, negative, or larger than that of any model"
+    return None
+
+
+def _most_layers(value: Any) -> int:
+    """The largest number of layers anywhere in a configuration; the layers are walked one by one later."""
+    if not isinstance(value, dict):
+        return 0
+    here = [said for key, said in value.items() if key.endswith(_COUNTED) and isinstance(said, int)]
+    return max([0, *here, *map(_most_layers, value.values())])
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """All numbers in nested parts."""
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, tuple):
+        for part in value:
+            yield from _numbers(part)
+    elif isinstance(value, int | float):
+        yield value
 
 
 def _document(files: Files, name: str) -> Mapping[str, Any]:
