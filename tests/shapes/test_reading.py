@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import socket
 import threading
@@ -180,6 +181,12 @@ def test_a_hub_in_trouble_is_a_note(hub: StandInHub, stack_of: StackOf, fault: s
 
 
 @pytest.fixture
+def client() -> None:
+    """The hub's client, imported before a short time limit begins."""
+    importlib.import_module("berth.shapes.repository")
+
+
+@pytest.fixture
 def silent() -> Iterator[str]:
     """An address that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -188,18 +195,20 @@ def silent() -> Iterator[str]:
 
 def test_a_silent_hub_costs_its_time_once(stack_of: StackOf, silent: str) -> None:
     sources = [{"hub": f"org/m{number}", "revision": "a" * 40, "endpoint": silent} for number in range(3)]
-    reader = Reader(base=Path.cwd(), token=lambda _: None, timeout_s=0.5)
+    reader = Reader(base=Path.cwd(), token=lambda _: None, timeout_s=1.0)
+    first, second = stack_of(*sources[:2]), stack_of(*sources)
     begin = time.monotonic()
-    shapes, (note,) = reader.read(stack_of(*sources[:2]))
-    assert 0.3 < time.monotonic() - begin < 3
+    shapes, (note,) = reader.read(first)
+    assert 0.8 < time.monotonic() - begin < 3
     assert shapes == {}
     assert note.where == "models.m0.source, models.m1.source"
     assert "in time" in note.text
     begin = time.monotonic()
-    assert reader.read(stack_of(*sources))[1][0].text == note.text
-    assert time.monotonic() - begin < 0.3
+    assert reader.read(second)[1][0].text == note.text
+    assert time.monotonic() - begin < 0.8
 
 
+@pytest.mark.usefixtures("client")
 def test_what_came_in_time_is_used(hub: StandInHub, stack_of: StackOf, tmp_path: Path) -> None:
     """The weights' files stop half way; configuration and index were there."""
     stack = stack_of(source(hub, checkpoints.sharded()))
