@@ -43,8 +43,9 @@ def _of_models(stack: Stack) -> Iterator[tuple[str, str]]:
         if model.on_change in {"surge", "refuse"}:
             yield f"models.{name}.on_change", f"{model.on_change} {_YET}; hold can"
         for revision in model.revisions.values():
-            if revision.lora is not None and revision.lora.adapters:
-                yield f"models.{name}.lora", f"LoRA adapters {_YET}"
+            adapters = revision.lora.adapters if revision.lora is not None else ()
+            if any(adapter.source.kind != "path" for adapter in adapters):
+                yield f"models.{name}.lora", f"downloading an adapter {_YET}; one under a path can be used"
             if any(place.host in stack.hosts or place.group is not None for place in revision.place):
                 yield from _on_hosts(name, revision)
 

@@ -177,7 +177,9 @@ async def test_half_a_content_never_becomes_a_file(tmp_path: Path) -> None:
     result = await LOCAL.run(Command(argv=whole.argv, stdin=b"x" * 70_000, says=whole.says))
     assert result.status != 0
     assert path.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    async with asyncio.timeout(10):  # the command is ended politely, and clears up on its own way out
+        while [entry.name for entry in tmp_path.iterdir()] != ["file"]:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_cancelled_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -196,4 +198,6 @@ async def test_a_cancelled_write_leaves_the_old_file_and_nothing_beside_it(tmp_p
     with pytest.raises(asyncio.CancelledError):
         await running
     assert path.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    async with asyncio.timeout(10):  # the command is ended politely, and clears up on its own way out
+        while [entry.name for entry in tmp_path.iterdir()] != ["file"]:
+            await asyncio.sleep(0.01)
