@@ -21,10 +21,14 @@ _ENVOY = PackagedEngine(requirements=(envoy.ENVOY_REQUIREMENT,))
 
 
 class Gateway(pulumi.ComponentResource):
-    """The gateway of the plan on its host; `keys` are values by client, `ready` the proof that it answers."""
+    """The gateway of the plan on its host.
+
+    `keys` are values by client, `ready` the proof that it answers, `proved` digests of what a proof of it is about.
+    """
 
     keys: Mapping[str, pulumi.Output[str]]
     ready: Ready
+    proved: Mapping[str, str]
 
     def __init__(
         self,
@@ -56,6 +60,8 @@ class Gateway(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self, depends_on=[environment, *servers]),
             late={"keys": dict(self.keys)},
         )
+        fixed = _digest([bootstrap, envoy.listeners(plan, folder)])
+        self.proved = {"fixed": fixed, "routes": _digest([envoy.routes(plan), envoy.clusters(plan, folder)])}
         paths = place.service_paths(name)
         process = Process(
             f"{name}-envoy",
@@ -65,8 +71,9 @@ class Gateway(pulumi.ComponentResource):
                 **paths,
                 name=name,
                 argv=envoy.command(binary, folder),
-                # Envoy reads its bootstrap at the start only: another one is another environment, and so a restart.
-                environment={"BERTH_BOOTSTRAP": hashlib.sha256(json.dumps(bootstrap).encode()).hexdigest()[:12]},
+                # Envoy reads its bootstrap at the start only, and cannot bind a listener's port twice: another one of
+                # either is another environment, and so a restart.
+                environment={"BERTH_FIXED": fixed},
                 working_directory=folder,
                 ports=[plan.port, plan.admin_port, plan.metrics_port],
             ),
@@ -74,7 +81,7 @@ class Gateway(pulumi.ComponentResource):
         )
         self.ready = Ready(
             f"{name}-ready",
-            ReadyWant(host=plan.host, name=name, port=plan.port, path="/health", **paths),
+            ReadyWant(host=plan.host, name=name, port=plan.port, path="/health", after=self.proved, **paths),
             pulumi.ResourceOptions(parent=self, depends_on=[process]),
         )
         self.register_outputs({"port": plan.port})
@@ -90,3 +97,7 @@ class Gateway(pulumi.ComponentResource):
             ).value
             for key in plan.keys
         }
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from components.gateway import Gateway
 from components.host import HostBase, HostPlace, absolute
 from components.inference_server import InferenceServer
 
+_PUBLIC = "berth-dev"
+"""The passphrase of the dev stack, which its committed salt makes known to everybody."""
+
 _SHOWN = 32
 """A program that ends with this status has said what is wrong; Pulumi's language host adds nothing to it."""
 
@@ -33,6 +37,11 @@ def refuse(found: Sequence[str]) -> NoReturn:
 def problems(plan: Plan, project: Path) -> list[str]:
     """What is not here although the plan needs it: a line each, before anything is declared."""
     config = pulumi.Config()
+    settings = project / f"Pulumi.{plan.stack}.yaml"
+    salted = settings.is_file() and "encryptionsalt:" in settings.read_text()
+    if plan.stack != "dev" and salted and os.environ.get("PULUMI_CONFIG_PASSPHRASE") == _PUBLIC:
+        must = f"set PULUMI_CONFIG_PASSPHRASE, remove encryptionsalt from {settings.name}, set the secrets again"
+        return [f"stack {plan.stack}: its secrets have the dev stack's public passphrase, must have their own; {must}"]
     missing = [
         f"secret {name}: it has no value; set one with `pulumi config set --secret {name}`"
         for name in sorted(plan.secrets)
@@ -70,7 +79,10 @@ def build(plan: Plan, project: Path) -> Mapping[str, Any]:
             timeout_s=max((smoke.timeout_s for smoke in plan.smoke), default=60),
         ),
         pulumi.ResourceOptions(depends_on=[gateway.ready]),
-        late={"key": key, "after": {name: server.replica.pid for name, server in servers.items()}},
+        late={
+            "key": key,
+            "after": {**gateway.proved, **{name: server.replica.pid for name, server in servers.items()}},
+        },
     )
     return {
         "url": f"http://{gateway_plan.bind}:{gateway_plan.port}/v1",

@@ -48,7 +48,7 @@ def without_keys(routes_as_read: Json) -> tuple[Json, dict[str, str]]:
 def _credentials(routes: Json) -> Iterator[Json]:
     for resource in routes["resources"]:
         for host in resource["virtual_hosts"]:
-            yield from host["typed_per_filter_config"].get(API_KEY_AUTH, {}).get("credentials", [])
+            yield from host.get("typed_per_filter_config", {}).get(API_KEY_AUTH, {}).get("credentials", [])
 
 
 def _version(plain: str, used: Mapping[str, str]) -> str:

@@ -53,7 +53,11 @@ def down(stack: str = DEV, project: Project | None = None) -> int:
             return 0
         left = _tidy(pulumi)
         # A destroy runs the program, which in an empty stack would make the stack's own resource.
-        code = 0 if left.empty else pulumi.stream("destroy", "--yes", "--skip-preview")
+        destroy = ["destroy", "--yes", "--skip-preview"]
+        code = 0 if left.empty else pulumi.stream(*destroy)
+        if code:
+            _say(f"stack {stack}: trying again by its state alone, since its stack file may be what is wrong")
+            code = pulumi.stream(*destroy, "--run-program=false")
         if code == 0:
             pulumi.call("stack", "rm", "--yes", "--preserve-config")
             _say(f"stack {stack}: is down")

@@ -22,6 +22,8 @@ TrafficState = Literal["serving", "held", "absent"]
 
 _locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
+_turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+
 _HEALTHY_S = 30
 _USED_S = 10
 _PAUSE_S = 0.2
@@ -46,6 +48,10 @@ class Traffic:
         if self.address in addresses:
             return "held" if held else "serving"
         return "held" if held else "absent"
+
+    def turn(self, host: Host) -> asyncio.Lock:
+        """Held by a replica while it is replaced, against the other replicas of its revision."""
+        return _turns[host.name, self.path]
 
     async def hold(self, host: Host) -> None:
         """Takes the engine out; when no other engine of the revision is left, requests wait."""

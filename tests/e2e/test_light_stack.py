@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 from light import stack
-from project import Project
+from project import PASSPHRASE, ROOT, Project
 from standin import install
 from traffic import Traffic
 
@@ -213,3 +215,42 @@ def unused_listener() -> Any:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield listener.getsockname()[1]
+
+
+def test_a_stack_whose_file_is_broken_can_be_taken_down(
+    project: Project, environment: Path, ports: Callable[[], int]
+) -> None:
+    content = stack(ports(), environment)
+    project.write("light", content)
+    project.init("light")
+    project.up("light").ok()
+    project.write("light", {**content, "models": {}})
+    done = subprocess.run(
+        [ROOT / ".venv/bin/python", "-m", "berth.cli", "down", "light"],
+        cwd=project.root,
+        env={**os.environ, "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert project.processes() == {}
+    assert not project.workspace("light").exists()
+
+
+def test_moved_ports_and_addresses_are_followed(project: Project, environment: Path, ports: Callable[[], int]) -> None:
+    content = stack(ports(), environment)
+    project.write("light", content)
+    project.init("light")
+    project.up("light").ok()
+    content["gateway"] = {**content["gateway"], "bind": "0.0.0.0"}
+    content["hosts"]["here"]["engine_ports"] += 500
+    project.write("light", content)
+    project.up("light").ok()
+    project.unchanged("light").ok()
+    endpoints = project.workspace("light") / "gateway/endpoints/first@main.json"
+    assert endpoints.read_text().count("port_value") == 1
+    listening = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout
+    assert f"0.0.0.0:{content['gateway']['port']} " in listening
+    project.destroy("light").ok()
+    assert project.processes() == {}

@@ -29,6 +29,10 @@ _FILES = {
 }
 """In the order in which they are published: a route must not name a cluster that is not there yet."""
 
+_AT_START = {"bootstrap", "listeners"}
+"""Taken over by the restart that follows a change of them: Envoy cannot bind the port of a listener twice."""
+
+_FOREIGN = "(not declared)"
 _STAGED = ".staged.json"
 _MODE = "0600"  # the routes hold the keys
 _APPLIED_S = 15
@@ -105,8 +109,10 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
         keys: dict[str, str] = {}
         try:
             routes, keys = without_keys(seen["routes"]) if want.keys or seen["routes"] else (seen["routes"], {})
-        except (KeyError, TypeError, AttributeError):  # edited by hand beyond recognition
-            routes = seen["routes"]
+        except (KeyError, TypeError, AttributeError):  # edited beyond recognition; what it holds may be keys
+            routes = {}
+        # A value that is not ours is nobody's to see either, and the engine marks only what was declared as secret.
+        keys = {client: value if client in want.keys else _FOREIGN for client, value in keys.items()}
         seen["clusters"] = _recognised(seen["clusters"])
         return want.model_copy(update={**seen, "routes": routes, "keys": keys})
 
@@ -119,7 +125,7 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
             script = 'rm -rf -- "$1"'
             return [] if have is None else [shell(script, have.folder, says="removing the gateway's files")]
         texts = want.texts()
-        old = have.texts() if have is not None and set(have.keys) >= set(want.keys) else {}
+        old = _texts(have) if have is not None and set(have.keys) >= set(want.keys) else {}
         files = [(name, texts[name]) for name in ("bootstrap", "listeners")]
         both = json.dumps(between(have.clusters, want.clusters), indent=1) if have and have.clusters else ""
         if both not in {"", texts["clusters"], old.get("clusters")}:
@@ -161,7 +167,7 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
                 if before is not None:
                     await self._in_use(host, want, command, before)
         except ProviderError:
-            if have is not None:
+            if have is not None and _texts(have):
                 for command in self.steps(have, None):
                     await host.run(command)
             raise
@@ -183,9 +189,9 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
     async def _in_use(
         self, host: Host, want: GatewayConfigurationWant, command: Command, before: Mapping[str, int]
     ) -> None:
-        """Waits until the running Envoy uses what was just written; the bootstrap is read at a start only."""
+        """Waits until the running Envoy uses what was just written, if that can be without a restart."""
         kind = next(name for name, file in _FILES.items() if f"{want.folder}/{file}" in command.argv)
-        if kind == "bootstrap":
+        if kind in _AT_START:
             return
         version = {kind: json.loads(command.stdin or b"{}")["version_info"]}
         loop = asyncio.get_running_loop()
@@ -209,6 +215,14 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
             script = 'rm -f -- "$1"'
             path = f"{folder}/{endpoints_file(cluster)}"
             await host.run(shell(script, path, says=f"forgetting {cluster}"))
+
+
+def _texts(have: GatewayConfigurationWant) -> dict[str, str]:
+    """The files as they are; none when they hold what could never have been written."""
+    try:
+        return have.texts()
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _clusters(want: GatewayConfigurationWant) -> list[str]:

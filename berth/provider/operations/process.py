@@ -102,6 +102,9 @@ class Process(Operation[ProcessWant]):
         service, manager = want.service(), want.manager()
         if have is None:
             return [*files(manager, service), *manager.load(service), *manager.start(service)]
+        if have.state == "running" and self.differing(want, have) == ["definition"]:
+            # It runs what is declared; of the files around it, some are another version's or were edited.
+            return [*files(manager, service), *manager.load(service)]
         if self.differing(want.model_copy(update={"state": have.state}), have):
             return [
                 *manager.stop(service),
@@ -161,6 +164,12 @@ rm -rf -- "$1"
 rm -f -- "$2" "$2".1 "$2".2 "$2".3
 rmdir -- "$(dirname -- "$1")" "$(dirname -- "$2")" 2> /dev/null || :
 """
+
+
+def forget(service: Service, manager: Manager) -> Sequence[Command]:
+    """Makes sure that a service that never started is not started by its manager either; its log is kept to be read."""
+    clear = shell('rm -rf -- "$1"', service.folder, says=f"clearing {service.name}")
+    return [*manager.stop(service), *manager.unload(service), clear]
 
 
 def remove(service: Service, manager: Manager) -> Sequence[Command]:

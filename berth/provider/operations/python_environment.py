@@ -131,7 +131,7 @@ class PythonEnvironment(Operation[PythonEnvironmentWant]):
             timeout_s=_INSTALL_S,
         )
         return [
-            shell(_UV, want.uv, str(len(_uv_program())), stdin=_uv_program(), says="bringing uv"),
+            shell(_UV, want.uv, str(len(_uv_program())), stdin=_uv_program(), says="bringing uv", timeout_s=_INSTALL_S),
             leashed(install),
             *(
                 shell(_OVERLAY, want.path, name, stdin=text.encode(), says=f"adding {name}")

@@ -11,8 +11,8 @@ from berth.engines.registry import ENGINES
 from berth.provider.command import Command, shell
 from berth.provider.host import Host
 from berth.provider.operation import Operation
-from berth.provider.operations.process import Supervision, definition, remove, restart
-from berth.provider.supervision.managers import Manager, files
+from berth.provider.operations.process import Supervision, definition, forget, remove, restart
+from berth.provider.supervision.managers import files
 from berth.provider.supervision.ports import refuse_taken
 from berth.provider.supervision.service import Service
 from berth.provider.supervision.status import status
@@ -139,6 +139,11 @@ class Replica(Operation[ReplicaWant]):
         service, manager = want.service(), want.manager()
         if have is None:
             return [*files(manager, service), *manager.load(service), *manager.start(service)]
+        if have.state == "running" and self.differing(want.model_copy(update={"traffic": have.traffic}), have) == [
+            "definition"
+        ]:
+            # It runs what is declared; of the files around it, some are another version's or were edited.
+            return [*files(manager, service), *manager.load(service)]
         if self._redefined(want, have):
             stop = manager.stop(service)
             return [*stop, *files(manager, service), *manager.load(service), *manager.start(service)]
@@ -164,8 +169,14 @@ class Replica(Operation[ReplicaWant]):
             return
         steps = self.steps(want, have)
         if steps and have is not None and have.state in {"running", "outdated"}:
-            await want.route().hold(host)
-            await _drain(host, have)
+            async with have.route().turn(host):  # replicas of one revision go one after the other: one always serves
+                await have.route().hold(host)
+                await _drain(host, have)
+                await self._replace(host, want, have, steps)
+        else:
+            await self._replace(host, want, have, steps)
+
+    async def _replace(self, host: Host, want: ReplicaWant, have: ReplicaWant | None, steps: Sequence[Command]) -> None:
         try:
             await self._start(host, want, steps)
         except Exception:
@@ -187,7 +198,9 @@ class Replica(Operation[ReplicaWant]):
 
     async def _go_back(self, host: Host, want: ReplicaWant, have: ReplicaWant | None) -> None:
         """The engine that ran before runs again; without one, nothing is left running that cannot start."""
-        await _stop(host, want.service(), want.manager())
+        service, manager = want.service(), want.manager()
+        for command in forget(service, manager) if have is None else manager.stop(service):
+            await host.run(command)
         if have is None or have.definition != "as declared" or not self._redefined(want, have):
             await want.route().leave(host)
             return
@@ -196,11 +209,6 @@ class Replica(Operation[ReplicaWant]):
         steps = [*files(manager, service), *manager.load(service), *manager.start(service)]
         await self._start(host, have, steps)
         await have.route().join(host)
-
-
-async def _stop(host: Host, service: Service, manager: Manager) -> None:
-    for command in manager.stop(service):
-        await host.run(command)
 
 
 _CONNECTIONS = """

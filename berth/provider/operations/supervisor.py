@@ -33,7 +33,8 @@ done
 """
 
 _STOP = """
-pid=$("$2" -c "$1/supervisord.conf" pid 2> /dev/null) || pid=
+pid=$("$2" -c "$1/supervisord.conf" pid 2> /dev/null) || pid=$(cat -- "$1/pid" 2> /dev/null) || pid=
+if [ -n "$pid" ] && ! grep -qs -- "$1/supervisord.conf" "/proc/$pid/cmdline"; then pid=; fi
 if [ -n "$pid" ]; then
   kill -TERM "$pid"
   while kill -0 "$pid" 2> /dev/null; do sleep 0.2; done

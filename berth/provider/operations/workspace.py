@@ -30,7 +30,7 @@ started() { sed 's/.*) //' "/proc/$1/stat" 2> /dev/null | cut -d' ' -f20; }
 members() { # that another process goes while they are read is no failure
   sed -n "s/^\([0-9]*\) (.*) [^ZX] [0-9]* [0-9]* $1 .*/\1/p" /proc/[0-9]*/stat 2> /dev/null || :
 }
-if [ -f "$1/supervisor/pid" ]; then end running "$(cat -- "$1/supervisor/pid")" supervisord; fi
+if [ -f "$1/supervisor/pid" ]; then end running "$(cat -- "$1/supervisor/pid")" "$1/supervisor/supervisord.conf"; fi
 for record in "$1"/services/*/state/process; do
   [ -f "$record" ] || continue
   read -r session start runner _ _ boot _ < "$record"
@@ -39,10 +39,22 @@ for record in "$1"/services/*/state/process; do
   if [ -e "/proc/$session" ] && [ "$(started "$session")" != "$start" ]; then continue; fi # its id is another's now
   end members "$session"
 done
-rm -rf -- "$1"
+workspace=$1
+shift 2
+for name in "$@"; do rm -rf -- "$workspace/$name"; done
+rmdir -- "$workspace" 2> /dev/null || :
 """
 
-_LOOK = 'if [ -d "$1" ] && [ -n "$(ls -A -- "$1")" ]; then echo there; fi'
+_OURS = ("bin", "environments", "gateway", "logs", "models", "services", "supervisor")
+"""What Berth puts into a workspace. Nothing else is removed: the folder may have been a person's before."""
+
+_LOOK = """
+workspace=$1
+shift
+for name in "$@"; do
+  if [ -e "$workspace/$name" ]; then echo "$name"; fi
+done
+"""
 
 
 class WorkspaceWant(Want):
@@ -77,12 +89,12 @@ class Workspace(Operation[WorkspaceWant]):
         """Only removing does anything."""
         if want is not None or have is None:
             return []
-        return [shell(_SWEEP, have.path, have.unit_prefix, says=f"removing {have.path}", timeout_s=300)]
+        return [shell(_SWEEP, have.path, have.unit_prefix, *_OURS, says=f"removing {have.path}", timeout_s=300)]
 
     async def converge(self, host: Host, want: WorkspaceWant | None, known: WorkspaceWant) -> WorkspaceWant | None:
         """Removing is proved by looking at the folder itself."""
         if want is not None:
             return want
         await self.apply(host, None, known)
-        left = await host.run(shell(_LOOK, known.path, says=f"looking at {known.path}"))
+        left = await host.run(shell(_LOOK, known.path, *_OURS, says=f"looking at {known.path}"))
         return known if left.stdout else None

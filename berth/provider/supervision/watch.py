@@ -19,6 +19,10 @@ _PAUSE_S = 0.5
 """Between two looks; one look is one round trip."""
 
 
+_WAITING, _TURN = " berth: waiting for its turn on", " berth: has its turn"
+"""What the runner says before and after it has the locks of its cards; others may hold them for many minutes."""
+
+
 def _nothing(_line: str) -> None:
     return None
 
@@ -40,42 +44,73 @@ class Reader:
     hopeless: Callable[[str], bool] = field(default=lambda _line: False)
 
 
+@dataclass
+class _Follower:
+    """What is known of one start: its log so far, and until when it may take."""
+
+    service: Service
+    limit_s: float
+    reader: Reader
+    exits: int
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
+    rest: bytes = b""
+    hopeless: bool = False
+    deadline: float = 0
+
+    def read(self, log: bytes, host: Host, now_s: float) -> None:
+        """Takes what is new in the log; the time runs only once the service has its turn on its cards."""
+        *complete, self.rest = (self.rest + log).split(b"\n")
+        for raw in complete:
+            line = raw.decode(errors="replace").rstrip("\r")
+            self.lines.append(line)
+            self.hopeless = self.hopeless or self.reader.hopeless(line)
+            if _TURN in line:
+                self.deadline = now_s + self.limit_s
+            if says := self.reader.progress(line):
+                host.say(f"{self.service.name}: {says}")
+        if self.waits:
+            host.say(f"{self.service.name}: waiting for its turn on its card")
+
+    @property
+    def waits(self) -> bool:
+        """Whether the last that the runner said of its turn is that it waits for it."""
+        said = [line for line in self.lines if _WAITING in line or _TURN in line]
+        return bool(said) and _WAITING in said[-1]
+
+    def failure(self, now: Status, now_s: float) -> str:
+        """How the start has failed; empty while it may still succeed."""
+        if now.exits > self.exits:
+            return f"it ended with status {now.last_exit}"
+        if self.hopeless and not now.log:  # it has said its last and does not end by itself
+            return "it cannot start"
+        if not self.waits and now_s > self.deadline:
+            return f"it was not ready within {self.limit_s:.0f} s"
+        return ""
+
+
 async def until_ready(
     host: Host, service: Service, manager: Manager, before: Status, *, limit_s: float, reader: Reader
 ) -> Status:
     """Follows a start from the state `before` it.
 
     Raises:
-        StartFailed: the process ended, said that it cannot start, or was not ready within `limit_s`; the message holds
-            its last lines and what they mean.
+        StartFailed: the process ended, said that it cannot start, or was not ready within `limit_s` of having its turn;
+            the message holds its last lines and what they mean.
     """
-    lines: deque[str] = deque(maxlen=_KEPT_LINES)
+    clock = asyncio.get_running_loop().time
+    follower = _Follower(service, limit_s, reader, before.exits, deadline=clock() + limit_s)
     offset = before.log_size
-    exits = before.exits
-    rest = b""
-    hopeless = False
-    deadline = asyncio.get_running_loop().time() + limit_s
     while True:
         now = await status(host.quietly(), service, manager, log_from=offset)
         if now.log_size < offset:  # the log was rotated
-            offset, exits = 0, min(exits, now.exits)
+            offset, follower.exits = 0, min(follower.exits, now.exits)
             continue
         offset += len(now.log)
-        *complete, rest = (rest + now.log).split(b"\n")
-        new = [line.decode(errors="replace").rstrip("\r") for line in complete]
-        lines.extend(new)
-        for line in new:
-            if says := reader.progress(line):
-                host.say(f"{service.name}: {says}")
-        if now.state == "running" and now.exits == exits:
+        follower.read(now.log, host, clock())
+        if now.state == "running" and now.exits == follower.exits:
             return now
-        hopeless = hopeless or any(reader.hopeless(line) for line in new)
-        if now.exits > exits:
-            raise _failed(service, f"it ended with status {now.last_exit}", lines, reader)
-        if hopeless and not now.log:  # it has said its last and does not end by itself
-            raise _failed(service, "it cannot start", lines, reader)
-        if asyncio.get_running_loop().time() > deadline:
-            raise _failed(service, f"it was not ready within {limit_s:.0f} s", lines, reader)
+        if how := follower.failure(now, clock()):
+            raise _failed(service, how, follower.lines, reader)
         if not now.log:
             await asyncio.sleep(_PAUSE_S)
 

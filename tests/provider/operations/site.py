@@ -45,7 +45,7 @@ class Site:
         return ProcessWant.model_validate(
             {
                 **{"host": "box", "name": name, "folder": f"{self.root}/services/{name}"},
-                **{"log": f"{self.root}/log/{name}.log", "stop_timeout_s": 5, "start_timeout_s": 20},
+                **{"log": f"{self.root}/logs/{name}.log", "stop_timeout_s": 5, "start_timeout_s": 20},
                 "argv": ["sh", "-c", "echo up; while :; do sleep 1000; done"],
                 **self.supervision,
                 **more,
@@ -57,9 +57,14 @@ class Site:
         return ReplicaWant.model_validate(
             {
                 **{"host": "box", "name": name, "model": name, "revision": "main", "engine": "vllm"},
-                **{"version": "0.32.0", "device": "cpu", "environment": f"{self.root}/engine", "weights": "/models/x"},
+                **{
+                    "version": "0.32.0",
+                    "device": "cpu",
+                    "environment": f"{self.root}/environments/engine",
+                    "weights": "/models/x",
+                },
                 **{"served_names": [name], "folder": f"{self.root}/services/{name}"},
-                **{"log": f"{self.root}/log/{name}.log", "start_timeout_s": 30, "stop_timeout_s": 5},
+                **{"log": f"{self.root}/logs/{name}.log", "start_timeout_s": 30, "stop_timeout_s": 5},
                 "port": free_port(),
                 **self.supervision,
                 **more,
@@ -89,9 +94,9 @@ async def site(connection: Connection, root: str, python: str, supervision: dict
     said: list[str] = []
     made = Site(Host(name="box", workspace=root, connection=connection, say=said.append), supervision, said=said)
     for command in (
-        put(f"{root}/engine/vllm.py", SOURCE.read_text()),
-        put(f"{root}/engine/bin/vllm", START, mode="0755"),
-        shell('ln -sf -- "$1" "$2"', python, f"{root}/engine/bin/python", says="linking"),
+        put(f"{root}/environments/engine/vllm.py", SOURCE.read_text()),
+        put(f"{root}/environments/engine/bin/vllm", START, mode="0755"),
+        shell('ln -sf -- "$1" "$2"', python, f"{root}/environments/engine/bin/python", says="linking"),
     ):
         await made.host.quietly().run(command)
     if supervision["init"] == "supervisord":

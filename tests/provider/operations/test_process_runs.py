@@ -327,7 +327,7 @@ async def nothing(look: Awaitable[str]) -> bool:
 
 
 async def test_a_sweep_takes_everything_and_no_stranger(place: Site) -> None:
-    lock = f"{place.root}/card0"
+    lock = f"{place.root}-card0"
     process, engine = place.process(), place.replica("one", locks=[lock])
     waiting = place.replica("two", locks=[lock], variables=configured(start_s=60))
     for operation, want in ((PROCESS, process), (REPLICA, engine)):
@@ -349,3 +349,11 @@ async def test_a_sweep_takes_everything_and_no_stranger(place: Site) -> None:
         assert await place.alive(stranger)
     finally:
         await place.sh('kill -9 "$1"', str(stranger))
+
+
+async def test_a_sweep_leaves_what_is_not_ours(supervised: Site) -> None:
+    site = supervised
+    await site.sh('mkdir -p "$1/thesis"; echo years > "$1/thesis/chapter"', site.root)
+    sweep = WorkspaceWant(host="box", path=site.root, unit_prefix=site.supervision["unit_prefix"])
+    assert await Workspace().converge(site.host, None, sweep) is None
+    assert await site.sh('cat "$1/thesis/chapter"; ls "$1"', site.root) == "years\nthesis"

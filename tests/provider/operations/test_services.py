@@ -80,7 +80,8 @@ WORKSPACE = WorkspaceWant(host="box", path="/w", unit_prefix="berth-dev")
 def test_a_workspace_is_only_ever_removed() -> None:
     assert Workspace().steps(WORKSPACE, None) == Workspace().steps(WORKSPACE, WORKSPACE) == []
     (sweep,) = Workspace().steps(None, WORKSPACE)
-    assert argv(sweep)[1:] == ("/w", "berth-dev")
+    ours = ("bin", "environments", "gateway", "logs", "models", "services", "supervisor")
+    assert argv(sweep)[1:] == ("/w", "berth-dev", *ours)
 
 
 # Process
@@ -130,8 +131,11 @@ ROOM = ('mkdir -p -- "$(dirname -- "$1")"', "/w/log/it.log")
         pytest.param({"state": "stopped"}, ["load", "start"], id="stopped"),
         pytest.param({"state": "outdated"}, ["stop", "start"], id="runs an older definition"),
         pytest.param({"argv": ["serve"]}, ["stop", "write", "load", "start"], id="other arguments"),
-        pytest.param({"definition": "edited by hand"}, ["stop", "write", "load", "start"], id="edited"),
-        pytest.param({"definition": "missing"}, ["stop", "write", "load", "start"], id="a file is missing"),
+        pytest.param({"definition": "edited by hand"}, ["write", "load"], id="runs as declared, a file is not ours"),
+        pytest.param({"definition": "missing"}, ["write", "load"], id="runs as declared, a file is missing"),
+        pytest.param(
+            {"definition": "edited by hand", "state": "outdated"}, ["stop", "write", "load", "start"], id="edited"
+        ),
         pytest.param({"argv": ["x"], "state": "stopped"}, ["stop", "write", "load", "start"], id="both"),
     ],
 )
