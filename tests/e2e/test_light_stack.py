@@ -204,7 +204,7 @@ def test_a_port_in_use_is_named_before_anything_is_changed(
     project.init("light")
     done = project.pulumi("light", "preview")
     assert done.status != 0
-    assert re.search(rf"port {unused_listener} is used by .*python.*process \d+", done.output), done.output
+    assert re.search(rf"port {unused_listener} is used by .*process {os.getpid()}\b", done.output), done.output
     assert "Traceback" not in done.output
 
 
