@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 
 import pulumi
 
 from berth import gateway as envoy
+from berth.gateway.xds import digest
 from berth.planner.plan import GatewayPlan, PackagedEngine
 from berth.provider.operations.gateway_configuration import GatewayConfigurationWant
 from berth.provider.operations.key import KeyWant
@@ -44,7 +43,8 @@ class Gateway(pulumi.ComponentResource):
         environment = host.environment(_ENVOY)
         binary = envoy.envoy_path(place.environment_path(_ENVOY))
         self.keys = {} if plan.open else self._keys(plan)
-        bootstrap = envoy.bootstrap(plan, folder)
+        bootstrap, listeners = envoy.bootstrap(plan, folder), envoy.listeners(plan, folder)
+        clusters, routes = envoy.clusters(plan, folder), envoy.routes(plan)
         self.configuration = GatewayConfiguration(
             f"{name}-configuration",
             GatewayConfigurationWant(
@@ -53,15 +53,15 @@ class Gateway(pulumi.ComponentResource):
                 envoy=binary,
                 admin_port=plan.admin_port,
                 bootstrap=bootstrap,
-                listeners=envoy.listeners(plan, folder),
-                clusters=envoy.clusters(plan, folder),
-                routes=envoy.routes(plan),
+                listeners=listeners,
+                clusters=clusters,
+                routes=routes,
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[environment, *servers]),
             late={"keys": dict(self.keys)},
         )
-        fixed = _digest([bootstrap, envoy.listeners(plan, folder)])
-        self.proved = {"fixed": fixed, "routes": _digest([envoy.routes(plan), envoy.clusters(plan, folder)])}
+        fixed = digest([bootstrap, listeners])
+        self.proved = {"fixed": fixed, "routes": digest([routes, clusters])}
         paths = place.service_paths(name)
         process = Process(
             f"{name}-envoy",
@@ -97,7 +97,3 @@ class Gateway(pulumi.ComponentResource):
             ).value
             for key in plan.keys
         }
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

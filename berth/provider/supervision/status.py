@@ -23,15 +23,14 @@ encode "$1/runner.sh"
 encode "$2"
 if [ -f "$3" ]; then stat -c %s -- "$3"; else echo 0; fi
 if [ -f "$state/exits" ]; then wc -l < "$state/exits"; tail -n 1 "$state/exits" | cut -d' ' -f2; else echo 0; echo -; fi
-alive=no digest=- runner=no
+alive=no digest=-
 if [ -f "$state/process" ]; then
-  read -r pid start watcher watcher_start supervisor boot digest < "$state/process"
+  read -r pid start _ _ _ boot digest < "$state/process"
   if [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ]; then
     case $(fields "$pid") in
       '' | [ZX]*) ;;
       *) if [ "$(fields "$pid" | cut -d' ' -f20)" = "$start" ]; then alive=$pid; fi ;;
     esac
-    if [ "$(fields "$watcher" | cut -d' ' -f20)" = "$watcher_start" ]; then runner=$watcher; fi
   fi
 fi
 echo "$alive"
