@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-
 from typer.testing import CliRunner
 
 from berth.cli import app
+from tests.ports import free_port
 from tests.sshd.fixtures import ssh_server
 from tests.sshd.server import Sshd
 
@@ -21,8 +20,7 @@ def test_the_fingerprint_and_the_line_to_paste(ssh_server: Sshd) -> None:
 
 
 def test_a_machine_that_does_not_answer() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     shown = CliRunner().invoke(app, ["hostkey", "127.0.0.1", "--port", str(port)])
     assert shown.exit_code == 1
     assert f"127.0.0.1: ssh 127.0.0.1:{port}: nothing listens there" in shown.stderr

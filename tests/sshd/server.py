@@ -15,6 +15,7 @@ from pathlib import Path
 
 from berth.provider.connection.settings import SshSettings
 from tests.machines.engine import Unavailable, install
+from tests.ports import free_port
 
 START_S = 20.0
 PRIVILEGE_SEPARATION = Path("/run/sshd")
@@ -123,7 +124,7 @@ def make_sshd(folder: Path, *options: str) -> Sshd:
     for name in ("host", "client"):
         make_key(folder / name)
     shutil.copy(folder / "client.pub", folder / "authorized_keys")
-    return Sshd(folder, _free_port(), options)
+    return Sshd(folder, free_port(), options)
 
 
 def make_key(path: Path, passphrase: str = "", kind: str = "ed25519") -> Path:
@@ -152,11 +153,6 @@ def _environment() -> list[str]:
     """What a machine behind a proxy of its own would have for every login."""
     own = [f'"{key}={value}"' for key, value in os.environ.items() if key.startswith(("SSL_CERT_", "UV_"))]
     return [f"SetEnv {' '.join(own)}"] if own else []
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

@@ -19,6 +19,7 @@ from berth.provider.connection.settings import SshSettings
 from berth.provider.errors import Unreachable
 from berth.provider.host import Host
 from berth.provider.http import get
+from tests.ports import free_port
 from tests.sshd.fixtures import Connect
 from tests.sshd.server import Sshd, make_key, make_sshd
 
@@ -50,8 +51,7 @@ async def test_a_name_that_nobody_knows(connect: Connect, home: Path, ssh_server
 
 async def test_a_port_on_which_nobody_listens(connect: Connect, home: Path, ssh_server: Sshd) -> None:
     del home
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     message = await why(connect, ssh_server.settings(port=port))
     assert "nothing listens there; start sshd on that machine, or correct hosts.box.connection.ssh.host or" in message
 
@@ -236,8 +236,7 @@ async def test_the_key_to_pin_is_printed(connect: Connect, home: Path, ssh_serve
 
 async def test_no_key_of_a_machine_that_does_not_answer(home: Path) -> None:
     del home
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with pytest.raises(Unreachable, match="nothing listens there"):
         await fetch("127.0.0.1", port=port)
 
@@ -295,8 +294,7 @@ async def test_a_port_there_on_which_nobody_listens_answers_nothing(
     connect: Connect, home: Path, ssh_server: Sshd
 ) -> None:
     del home
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     host = Host(name="box", workspace="/", connection=connect(ssh_server.settings()), say=lambda _: None)
     assert await get(host, port, "/") is None
 

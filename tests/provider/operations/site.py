@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from berth.provider.operations.replica import Replica, ReplicaWant
 from berth.provider.operations.supervisor import Supervisor, SupervisorWant
 from berth.provider.operations.workspace import Workspace, WorkspaceWant
 from tests.engine_standin.standin import SOURCE, START
+from tests.ports import free_port
 
 PROCESS = Process()
 REPLICA = Replica()
@@ -109,13 +109,6 @@ async def site(connection: Connection, root: str, python: str, supervision: dict
         sweep = WorkspaceWant(host="box", path=root, unit_prefix=supervision["unit_prefix"])
         await Workspace().converge(made.host.quietly(), None, sweep)
         await connection.close()
-
-
-def free_port() -> int:
-    """A port of this machine's loopback that nobody listens on; others' machines have theirs to themselves."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 async def until(condition: Callable[[], Awaitable[Any]], limit_s: float = 30) -> None:

@@ -16,7 +16,8 @@ from berth.provider.host import Host
 from berth.provider.operations.key import Key, KeyWant
 from berth.provider.operations.ready import Ready, ReadyWant
 from berth.provider.operations.smoke_test import SmokeTest, SmokeTestWant
-from tests.provider.operations.site import PROCESS, Site, free_port
+from tests.ports import free_port
+from tests.provider.operations.site import PROCESS, Site
 
 TOKEN = "sk-right"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.ports import free_port
 from tests.provider.supervision.hand import ByHand, arguments, overlap, parent, processes, session, until
 
 Make = Callable[..., ByHand]
@@ -23,9 +23,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     made: list[ByHand] = []
 
     def one(name: str = "one", **more: object) -> ByHand:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        made.append(ByHand(tmp_path, name, port, **more))  # type: ignore[arg-type]
+        made.append(ByHand(tmp_path, name, free_port(), **more))  # type: ignore[arg-type]
         return made[-1]
 
     yield one
@@ -366,9 +364,7 @@ def test_what_was_recorded_before_a_reboot_means_nothing(make: Make) -> None:
 def test_folders_with_blanks_and_quotes_are_nothing_special(tmp_path: Path) -> None:
     root = tmp_path / "a b'c\"$(d)"
     root.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    one = ByHand(root, "one", port, environment={"GREETING": "it's\n$HOME"}, working_directory=str(root))
+    one = ByHand(root, "one", free_port(), environment={"GREETING": "it's\n$HOME"}, working_directory=str(root))
     try:
         one.start()
         until(lambda: one.ready, one.text())
