@@ -13,15 +13,21 @@ ROOT = Path(__file__).parent.parent
 
 ALLOWED = {
     "berth.catalogue": (),
+    "berth.facts": ("berth.catalogue",),
     "berth.engines": ("berth.catalogue",),
     "berth.spec": ("berth.catalogue",),
-    "berth.planner": ("berth.catalogue", "berth.engines", "berth.spec"),
+    "berth.planner": ("berth.catalogue", "berth.engines", "berth.facts", "berth.spec"),
+    "berth.doctor": ("berth.catalogue", "berth.facts", "berth.planner"),
+    "berth.monitoring": ("berth.catalogue", "berth.engines", "berth.planner.plan"),
     "berth.shapes": ("berth.catalogue", "berth.planner", "berth.spec"),
     "berth.gateway": ("berth.catalogue", "berth.planner.plan"),
     "berth.report": ("berth.catalogue", "berth.planner.plan", "berth.planner.verdict"),
-    "berth.provider": ("berth.catalogue", "berth.engines", "berth.gateway"),
+    "berth.provider": ("berth.catalogue", "berth.engines", "berth.facts", "berth.gateway"),
     "berth.lifecycle": (),
-    "components": ("berth.catalogue", "berth.engines", "berth.gateway", "berth.planner", "berth.provider"),
+    "components": (
+        *("berth.catalogue", "berth.engines", "berth.facts", "berth.gateway", "berth.monitoring"),
+        *("berth.planner", "berth.provider"),
+    ),
     "bootstrap": (),
 }
 """What a room may import of ours beside itself. Modules beside the rooms (the command and the program) tie them up."""

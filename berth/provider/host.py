@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from berth.provider.command import Command, Result
+from berth.facts import HostFacts
+from berth.facts.gathering import SCRIPT, parse
+from berth.provider.command import Command, Result, shell
 from berth.provider.connection import Connection, OnLine
 from berth.provider.connection.local import LocalConnection
 from berth.provider.connection.settings import OverSsh
@@ -41,6 +43,27 @@ def _nothing(_line: str) -> None:
     return None
 
 
+class Gathered:
+    """The facts of one host, gathered at most once until they are forgotten."""
+
+    def __init__(self) -> None:
+        self._gathering: asyncio.Task[HostFacts] | None = None
+
+    async def get(self, host: Host) -> HostFacts:
+        """The facts as they are known, or gathered now; whoever asks meanwhile waits for the same."""
+        if self._gathering is None or (self._gathering.done() and _failed(self._gathering)):
+            self._gathering = asyncio.create_task(look(host))
+        return await asyncio.shield(self._gathering)
+
+    def forget(self) -> None:
+        """What is known is old from now on; a gathering that has begun is left to those who wait for it."""
+        self._gathering = None
+
+
+def _failed(gathering: asyncio.Task[HostFacts]) -> bool:
+    return gathering.cancelled() or gathering.exception() is not None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Host:
     """One host with a way to it and a place for status lines."""
@@ -49,6 +72,16 @@ class Host:
     workspace: str
     connection: Connection
     say: Say
+    gathered: Gathered = field(default_factory=Gathered)
+
+    async def facts(self) -> HostFacts:
+        """What the host is: one gathering for all who ask, until something is changed there.
+
+        Raises:
+            CommandFailed: the gathering failed.
+            Unreachable: the host did not answer.
+        """
+        return await self.gathered.get(self.quietly())
 
     async def run(self, command: Command, on_line: OnLine | None = None) -> Result:
         """Runs a command and says so.
@@ -73,6 +106,12 @@ class Host:
     def forward(self, port: int) -> AbstractAsyncContextManager[str]:
         """A way to a loopback port of the host, as `127.0.0.1:PORT` seen from here."""
         return self.connection.forward(port)
+
+
+async def look(host: Host) -> HostFacts:
+    """Gathers the facts of a host in one round trip."""
+    answer = await host.run(shell(SCRIPT, says=f"looking at {host.name}"))
+    return parse(answer.stdout)
 
 
 _LOCK = """
@@ -104,6 +143,7 @@ class Hosts:
     def __init__(self, settings: Mapping[str, HostSettings]) -> None:
         self._settings = settings
         self._connections: dict[str, Connection] = {}
+        self._gathered: dict[str, Gathered] = {}
         self._logins = asyncio.Semaphore(_LOGINS)
         self._locks: dict[str, asyncio.Task[asyncio.Task[Result]]] = {}
         self._holders: set[asyncio.Task[Result]] = set()
@@ -120,7 +160,9 @@ class Hosts:
             raise BadInput(f"host {name!r} is not one of the stack's hosts ({known}); declare it under hosts")
         if name not in self._connections:
             self._connections[name] = _connection(name, settings, self._logins)
-        return Host(name=name, workspace=settings.workspace, connection=self._connections[name], say=say)
+            self._gathered[name] = Gathered()
+        connection, gathered = self._connections[name], self._gathered[name]
+        return Host(name=name, workspace=settings.workspace, connection=connection, say=say, gathered=gathered)
 
     async def writer(self, name: str, say: Say) -> Host:
         """A host to change; the first call locks it for this provider until `close`, or until its connection drops.

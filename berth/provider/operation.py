@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from berth.facts import HostFacts
 from berth.provider.command import Command
 from berth.provider.diff import changes
 from berth.provider.errors import StillDiffers
@@ -88,7 +89,10 @@ class Operation(ABC, Generic[W]):
             return have
         if want is not None:
             await self.preflight(host.quietly(), want)
-        await self.apply(host, want, have)
+        try:
+            await self.apply(host, want, have)
+        finally:
+            host.gathered.forget()
         have = await self.observe(host.quietly(), want or known)
         if still := self.differing(want, have):
             raise StillDiffers(host=host.name, what=self.identity(want or known), keys=still)
@@ -99,3 +103,15 @@ class Operation(ABC, Generic[W]):
         if want is None or have is None:
             return [] if want is have else ["existence"]
         return [change.path for change in changes(have.plain(), want.plain())]
+
+
+class FactOperation(Operation[W]):
+    """An operation that sees all it needs in the facts of its host, of which there is one gathering for all of them."""
+
+    @abstractmethod
+    def seen(self, facts: HostFacts, want: W) -> W | None:
+        """What the facts say, in the words of `want`; None when there is nothing. Pure."""
+
+    async def observe(self, host: Host, want: W) -> W | None:
+        """Reads the facts, which are gathered again only after something was changed."""
+        return self.seen(await host.facts(), want)
