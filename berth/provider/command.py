@@ -45,6 +45,7 @@ def shell(
     timeout_s: float = 60.0,
     ok: frozenset[int] = frozenset({0}),
     hold: bool = False,
+    root: bool = False,
 ) -> Command:
     """A POSIX-sh script with its values as `$1`, `$2`, …; the script itself is a constant of the caller."""
     return Command(
@@ -54,6 +55,7 @@ def shell(
         timeout_s=timeout_s,
         ok=ok,
         hold=hold,
+        root=root,
     )
 
 
@@ -106,7 +108,15 @@ trap - EXIT
 """
 
 
-def put(path: str, content: str | bytes, *, mode: str = "0644", owner: str = "", says: str | None = None) -> Command:
+def put(
+    path: str,
+    content: str | bytes,
+    *,
+    mode: str = "0644",
+    owner: str = "",
+    says: str | None = None,
+    root: bool = False,
+) -> Command:
     """Writes a file by renaming a complete one over it, so that no reader ever sees half of it."""
     data = content.encode() if isinstance(content, str) else content
-    return shell(_PUT, path, mode, owner, str(len(data)), stdin=data, says=says or f"writing {path}")
+    return shell(_PUT, path, mode, owner, str(len(data)), stdin=data, says=says or f"writing {path}", root=root)
