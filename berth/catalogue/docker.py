@@ -1,0 +1,86 @@
+"""What is known of Docker and the NVIDIA container toolkit by their versions: packages, settings, turning points.
+
+Sources: Docker's installation and `dockerd` pages, moby's release notes and source, NVIDIA's installation guide of the
+container toolkit and its source (github.com/NVIDIA/nvidia-container-toolkit), all as of 2026-08.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Manager = Literal["apt", "dnf"]
+
+DOCKER_PACKAGES = (
+    "docker-ce",
+    "docker-ce-cli",
+    "containerd.io",
+    "docker-buildx-plugin",
+    "docker-compose-plugin",
+)
+"""Docker's own packages, the same names for apt and dnf. The last two have versions of their own."""
+
+DOCKER_SAME_VERSION = ("docker-ce", "docker-ce-cli")
+"""What an exact engine version pins."""
+
+DISTRIBUTION_PACKAGES: Mapping[Manager, tuple[str, ...]] = {
+    "apt": ("docker.io", "docker-doc", "docker-compose", "docker-compose-v2", "podman-docker", "containerd", "runc"),
+    "dnf": (
+        *("docker", "docker-client", "docker-client-latest", "docker-common", "docker-latest"),
+        *("docker-latest-logrotate", "docker-logrotate", "docker-engine", "podman-docker", "runc"),
+    ),
+}
+"""What Docker's own packages cannot stand beside; the first of each is an engine, which counts as Docker."""
+
+TOOLKIT_PACKAGES = (
+    "nvidia-container-toolkit",
+    "nvidia-container-toolkit-base",
+    "libnvidia-container-tools",
+    "libnvidia-container1",
+)
+"""All of one version: a mix is refused by none of the package managers and works by chance."""
+
+OBSOLETE_TOOLKIT_LISTS = ("libnvidia-container.list", "nvidia-docker.list", "nvidia-container-runtime.list")
+"""Left by earlier guides in /etc/apt/sources.list.d: apt stops at two keys for one repository."""
+
+OLDEST_DOCKER = "25.0"
+"""The first with CDI."""
+
+OLDEST_TOOLKIT = "1.18.0"
+"""The first that keeps its CDI specification fresh by itself (nvidia-cdi-refresh)."""
+
+NVIDIA_RUNTIME: Mapping[str, Any] = {"runtimes": {"nvidia": {"args": [], "path": "nvidia-container-runtime"}}}
+"""As `nvidia-ctk runtime configure` writes it."""
+
+
+def at_least(version: str, minimum: str) -> bool:
+    """Whether a version (of a program or a package, whatever follows its numbers) is not below another."""
+    return numbers(version) >= numbers(minimum)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The numbers that a version starts with: `5:29.3.0-1~debian.13` is (29, 3, 0), `26.1.5+dfsg1` is (26, 1, 5)."""
+    found = re.match(r"(?:\d+:)?v?(\d+(?:\.\d+)*)", version)
+    return tuple(int(part) for part in found[1].split(".")) if found else ()
+
+
+def daemon_settings(
+    *, gpu: bool, live_restore: bool | None = None, log_size: str = "100m", log_files: int = 3
+) -> dict[str, Any]:
+    """What Berth asks of daemon.json; the rest of the file is the host's own.
+
+    It depends on no version, or what is wanted would change with the engine that an update has just installed: with
+    `gpu`, CDI is turned on although it is by default from 28.3 on, and the limit of open files is set although it falls
+    to 1024 from containerd 2.1.5 on only. Logs are limited, since Docker's default fills the disk.
+    """
+    settings: dict[str, Any] = {
+        "log-driver": "json-file",
+        "log-opts": {"max-size": log_size, "max-file": str(log_files)},
+        "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 65536, "Hard": 1048576}},
+    }
+    if gpu:
+        settings |= {"features": {"cdi": True}, **NVIDIA_RUNTIME}
+    if live_restore is not None:
+        settings["live-restore"] = live_restore
+    return settings
