@@ -79,11 +79,14 @@ class Operation(ABC, Generic[W]):
     async def converge(self, host: Host, want: W | None, known: W) -> W | None:
         """Makes the host as declared, whatever half of it is there, and proves it by observing again.
 
-        `known` says where to look when nothing is wanted any more.
+        `known` says where to look when nothing is wanted any more. What others may use (`on_destroy` is "keep") is then
+        left as it is, without a look.
 
         Raises:
             StillDiffers: the steps ran and the host is not as declared.
         """
+        if want is None and getattr(known, "on_destroy", "remove") == "keep":
+            return None
         have = await self.observe(host.quietly(), want or known)
         if not self.differing(want, have):
             return have
