@@ -1,4 +1,4 @@
-"""What is known of Docker and the NVIDIA container toolkit by their versions: packages, settings, turning points.
+"""What is known of Docker and the NVIDIA container toolkit by their versions: settings and turning points.
 
 Sources: Docker's installation and `dockerd` pages, moby's release notes and source, NVIDIA's installation guide of the
 container toolkit and its source (github.com/NVIDIA/nvidia-container-toolkit), all as of 2026-08.
@@ -8,38 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
-
-Manager = Literal["apt", "dnf"]
-
-DOCKER_PACKAGES = (
-    "docker-ce",
-    "docker-ce-cli",
-    "containerd.io",
-    "docker-buildx-plugin",
-    "docker-compose-plugin",
-)
-"""Docker's own packages, the same names for apt and dnf. The last two have versions of their own."""
-
-DOCKER_SAME_VERSION = ("docker-ce", "docker-ce-cli")
-"""What an exact engine version pins."""
-
-DISTRIBUTION_PACKAGES: Mapping[Manager, tuple[str, ...]] = {
-    "apt": ("docker.io", "docker-doc", "docker-compose", "docker-compose-v2", "podman-docker", "containerd", "runc"),
-    "dnf": (
-        *("docker", "docker-client", "docker-client-latest", "docker-common", "docker-latest"),
-        *("docker-latest-logrotate", "docker-logrotate", "docker-engine", "podman-docker", "runc"),
-    ),
-}
-"""What Docker's own packages cannot stand beside; the first of each is an engine, which counts as Docker."""
-
-TOOLKIT_PACKAGES = (
-    "nvidia-container-toolkit",
-    "nvidia-container-toolkit-base",
-    "libnvidia-container-tools",
-    "libnvidia-container1",
-)
-"""All of one version: a mix is refused by none of the package managers and works by chance."""
+from typing import Any
 
 OBSOLETE_TOOLKIT_LISTS = ("libnvidia-container.list", "nvidia-docker.list", "nvidia-container-runtime.list")
 """Left by earlier guides in /etc/apt/sources.list.d: apt stops at two keys for one repository."""

@@ -102,17 +102,25 @@ class DockerFact(_Fact):
     cdi_dirs: tuple[str, ...] = ()
     cdi_devices: tuple[str, ...] = ()
     live_restore: bool | None = None
+    running: int | None = None
+    """Containers that run, which a restart of the daemon stops unless `live_restore`."""
+    detected: bool | None = None
+    """Whether the daemon started after the container toolkit came; None where one of the two is not there."""
     usable: bool = False
     """Whether the login itself, without root, may talk to the daemon."""
 
 
 class CdiFile(_Fact):
-    """A CDI specification: its kind (`nvidia.com/gpu`), devices, and the driver version in its library paths."""
+    """A CDI specification: its kind (`nvidia.com/gpu`), devices, and the driver version in its library paths.
+
+    `hooks` are those that it runs in containers by name, such as `enable-cuda-compat`; each once.
+    """
 
     path: str
     kind: str
     devices: tuple[str, ...] = ()
     driver: str | None = None
+    hooks: tuple[str, ...] = ()
 
 
 class PackageFact(_Fact):
