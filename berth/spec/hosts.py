@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from berth.spec.prerequisites import Prerequisites
 from berth.spec.values import Count, Index, Name, Port, SecretName, Section, Size, Text, lacking, wrong
 
 
@@ -62,46 +63,6 @@ class Gpus(Section):
     """Memory of one card as its driver reports it; left out, the catalogue's (MIG slices and ECC change it)."""
 
 
-class Driver(Section):
-    """The NVIDIA driver of a host."""
-
-    branch: Annotated[int, Field(ge=300, le=2000)] | None = None
-    """The driver's branch, such as 580."""
-    version: Text | None = None
-    """The driver's exact version, such as 575.64.05."""
-
-    @model_validator(mode="after")
-    def _agrees(self) -> Driver:
-        if self.branch is not None and self.version is not None and not self.version.startswith(f"{self.branch}."):
-            raise wrong(f"is {self.version}, must be of branch {self.branch}; leave out one of the two", "version")
-        return self
-
-
-class DockerEngine(Section):
-    """Docker, which runs containers."""
-
-    version: Text | None = None
-    """Its exact version; left out, the newest that the repository has at the first installation."""
-
-
-class ContainerToolkit(Section):
-    """The NVIDIA container toolkit, which gives containers their GPUs."""
-
-    version: Text | None = None
-    """Its exact version; left out, the newest that the repository has at the first installation."""
-
-
-class Prerequisites(Section):
-    """What Berth installs on a host. What is absent here is only verified, never installed."""
-
-    driver: Driver | None = None
-    """The NVIDIA driver."""
-    docker: DockerEngine | None = None
-    """The Docker engine."""
-    container_toolkit: ContainerToolkit | None = None
-    """The NVIDIA container toolkit."""
-
-
 class Host(Section):
     """One machine."""
 
@@ -123,14 +84,7 @@ class Host(Section):
     engine_ports: Annotated[int, Field(ge=1024, le=64536)] = 20000
     """First of the 1000 loopback ports from which engines on this machine get theirs."""
     prerequisites: Prerequisites = Prerequisites()
-    """What Berth installs on the machine."""
-
-    @model_validator(mode="after")
-    def _has_containers(self) -> Host:
-        if self.runtime == "process" and self.prerequisites.container_toolkit is not None:
-            text = "is declared, must be left out where the runtime is process; nothing there uses containers"
-            raise wrong(text, "prerequisites.container_toolkit")
-        return self
+    """What Berth installs and sets on the machine; what is absent is only verified."""
 
 
 class Toleration(Section):

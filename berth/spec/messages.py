@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from berth.spec.document import Document, Where, spell
 from berth.spec.keys import keys_at
+from berth.spec.prerequisites import MEANINGS as OF_PREREQUISITES
 from berth.spec.problems import Problem, nearest, one_of
 from berth.spec.values import MEANINGS
 
@@ -101,7 +102,7 @@ def _text(details: ErrorDetails, context: Mapping[str, Any], written: str) -> st
     elif kind == "literal_error":
         must = _choice(value, str(context["expected"]))
     elif kind == "string_pattern_mismatch":
-        must = MEANINGS.get(str(context["pattern"]), "text of another form")
+        must = {**MEANINGS, **OF_PREREQUISITES}.get(str(context["pattern"]), "text of another form")
     return f"is {show(value)}, must be {must}"
 
 
