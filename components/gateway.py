@@ -42,6 +42,7 @@ class Gateway(pulumi.ComponentResource):
         folder = f"{place.workspace}/gateway"
         environment = host.environment(_ENVOY)
         binary = envoy.envoy_path(place.environment_path(_ENVOY))
+        self.plan = plan
         self.keys = {} if plan.open else self._keys(plan)
         bootstrap, listeners = envoy.bootstrap(plan, folder), envoy.listeners(plan, folder)
         clusters, routes = envoy.clusters(plan, folder), envoy.routes(plan)

@@ -14,11 +14,10 @@ import pulumi
 
 from berth.planner.plan import HostPlan, Local, PathWeights, Plan, Ssh
 from berth.provider.facts import FACTS
-from berth.provider.operations.smoke_test import SmokeTestWant
-from berth.provider.resources import SmokeTest
 from components.gateway import Gateway
 from components.host import HostBase, HostPlace, absolute
 from components.inference_server import InferenceServer
+from components.proof import Proof
 
 _PUBLIC = "berth-dev"
 """The passphrase of the dev stack, which its committed salt makes known to everybody."""
@@ -69,26 +68,12 @@ def build(plan: Plan, project: Path) -> Mapping[str, Any]:
     if gateway_plan is None:
         return {"models": sorted({replica.model for replica in plan.replicas})}
     gateway = Gateway("gateway", gateway_plan, hosts[gateway_plan.host], list(servers.values()))
-    key = next(iter(gateway.keys.values()), pulumi.Output.from_input(""))
-    smoke = SmokeTest(
-        "smoke",
-        SmokeTestWant(
-            host=gateway_plan.host,
-            port=gateway_plan.port,
-            prompts={smoke.model: list(smoke.prompts) for smoke in plan.smoke},
-            timeout_s=max((smoke.timeout_s for smoke in plan.smoke), default=60),
-        ),
-        pulumi.ResourceOptions(depends_on=[gateway.ready]),
-        late={
-            "key": key,
-            "after": {**gateway.proved, **{name: server.replica.pid for name, server in servers.items()}},
-        },
-    )
+    proof = Proof("proof", plan, gateway, servers)
     return {
         "url": f"http://{gateway_plan.bind}:{gateway_plan.port}/v1",
         "models": [model.name for model in gateway_plan.models],
         "keys": pulumi.Output.secret(dict(gateway.keys)),
-        "smoke": smoke.results,
+        **proof.results,
     }
 
 

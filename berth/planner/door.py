@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from berth.planner.notes import refusal
-from berth.planner.plan import GatewayPlan, KeyPlan, ModelRoute, Note, ReplicaPlan, RevisionShare, SmokePlan
+from berth.planner.plan import GatewayPlan, KeyPlan, LoadPlan, ModelRoute, Note, ReplicaPlan, RevisionShare, SmokePlan
 from berth.spec.models import Model
 from berth.spec.problems import nearest
 from berth.spec.stack import Stack
@@ -39,6 +39,25 @@ def smoke(stack: Stack) -> Iterator[SmokePlan]:
     for model, spec in stack.models.items():
         if spec.prove.smoke and stack.gateway is not None:
             yield SmokePlan(model=model, prompts=spec.prove.smoke, timeout_s=spec.prove.timeout)
+
+
+def load(stack: Stack) -> Iterator[LoadPlan]:
+    """The load that the proof puts on each model that declares one."""
+    for model, spec in stack.models.items():
+        asked = spec.prove.load
+        if asked is not None and stack.gateway is not None:
+            yield LoadPlan(
+                model=model,
+                n=asked.n,
+                c=asked.c,
+                prompt=asked.prompt,
+                max_tokens=asked.max_tokens,
+                timeout_s=spec.prove.timeout,
+                within_s=asked.within,
+                success=asked.success,
+                ttft_s=asked.ttft,
+                tokens_per_s=asked.tokens_per_second,
+            )
 
 
 def _misplaced(stack: Stack) -> Iterator[Note]:

@@ -264,6 +264,25 @@ class SmokePlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoadPlan:
+    """The load that the proof puts on one model: `n` requests, `c` at a time; times in seconds.
+
+    `success` is the least share that must be answered; None asks nothing of the other two.
+    """
+
+    model: str
+    n: int
+    c: int
+    prompt: str
+    max_tokens: int
+    timeout_s: float
+    within_s: float
+    success: float
+    ttft_s: float | None
+    tokens_per_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything decided about one stack. `replicas` stand in start order.
 
@@ -280,6 +299,7 @@ class Plan:
     notes: tuple[Note, ...]
     secrets: frozenset[str]
     clusters: Mapping[str, ClusterPlan] = field(default_factory=dict)
+    load: tuple[LoadPlan, ...] = ()
     unbuilt: tuple[str, ...] = ()
 
     @property

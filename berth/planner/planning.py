@@ -13,7 +13,7 @@ from berth.planner.advice import advice
 from berth.planner.cards import cluster_gpus, host_slots
 from berth.planner.checks import check
 from berth.planner.compatibility import compatibility
-from berth.planner.door import gateway, smoke
+from berth.planner.door import gateway, load, smoke
 from berth.planner.facts import HostFacts
 from berth.planner.notes import refusal, remark, warning
 from berth.planner.placement import Placement, with_ports
@@ -92,6 +92,7 @@ def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts
         replicas=replicas,
         gateway=door,
         smoke=tuple(smoke(stack)),
+        load=tuple(load(stack)),
         cards=verdicts,
         notes=tuple(dict.fromkeys(notes)),
         secrets=frozenset(_secrets(stack)),

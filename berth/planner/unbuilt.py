@@ -38,8 +38,6 @@ def _of_models(stack: Stack) -> Iterator[tuple[str, str]]:
     for name, model in stack.models.items():
         if model.path_prefix is not None:
             yield f"models.{name}.path_prefix", f"a path prefix {_YET}; clients name the model in the request"
-        if model.prove.load is not None:
-            yield f"models.{name}.prove.load", f"a load test {_YET}; the smoke test can"
         if model.on_change in {"surge", "refuse"}:
             yield f"models.{name}.on_change", f"{model.on_change} {_YET}; hold can"
         for revision in model.revisions.values():

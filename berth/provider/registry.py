@@ -10,6 +10,7 @@ from berth.provider.operations.file import File
 from berth.provider.operations.gateway_configuration import GatewayConfiguration
 from berth.provider.operations.hub_model import HubModel
 from berth.provider.operations.key import Key
+from berth.provider.operations.load_test import LoadTest
 from berth.provider.operations.process import Process
 from berth.provider.operations.python_environment import PythonEnvironment
 from berth.provider.operations.ready import Ready
@@ -24,6 +25,7 @@ _ALL: tuple[Operation[Any], ...] = (
     GatewayConfiguration(),
     HubModel(),
     Key(),
+    LoadTest(),
     Process(),
     PythonEnvironment(),
     Ready(),

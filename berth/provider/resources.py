@@ -16,6 +16,7 @@ from berth.provider.operations.file import FileWant
 from berth.provider.operations.gateway_configuration import GatewayConfigurationWant
 from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.operations.key import KeyWant
+from berth.provider.operations.load_test import LoadTestWant
 from berth.provider.operations.process import ProcessWant
 from berth.provider.operations.python_environment import PythonEnvironmentWant
 from berth.provider.operations.ready import ReadyWant
@@ -170,5 +171,18 @@ class SmokeTest(_Resource):
 
     def __init__(
         self, name: str, want: SmokeTestWant, opts: pulumi.ResourceOptions | None = None, late: Late | None = None
+    ) -> None:
+        super().__init__(name, want, opts, late)
+
+
+class LoadTest(_Resource):
+    """The proof that every model bears its load; see `LoadTestWant`. `results` holds what was measured by model."""
+
+    kind = "berth:serving:LoadTest"
+    outputs = ("results",)
+    results: pulumi.Output[Mapping[str, Any]]
+
+    def __init__(
+        self, name: str, want: LoadTestWant, opts: pulumi.ResourceOptions | None = None, late: Late | None = None
     ) -> None:
         super().__init__(name, want, opts, late)

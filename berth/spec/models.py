@@ -194,8 +194,20 @@ class Load(Section):
 
     n: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Requests in all."""
-    c: Annotated[int, Field(ge=1, le=10_000)] = 10
+    c: Annotated[int, Field(ge=1, le=1000)] = 10
     """Requests at a time."""
+    prompt: Text = "Write a short story about a lighthouse."
+    """What each request asks, as a streamed chat."""
+    max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 64
+    """The most tokens of an answer."""
+    within: Duration = 600.0
+    """How long all requests together may take."""
+    success: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The least share of the requests that must be answered, such as 0.98."""
+    ttft: Duration | None = None
+    """The longest time to the first token, for 95 of 100 requests."""
+    tokens_per_second: Annotated[float, Field(gt=0)] | None = None
+    """The least number of tokens a second, of all requests together."""
 
 
 class Prove(Section):

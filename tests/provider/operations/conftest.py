@@ -15,9 +15,10 @@ from berth.provider.connection.local import LocalConnection
 from tests.machines.connection import MachineConnection
 from tests.machines.fixtures import systemd_machine
 from tests.machines.machine import Machine
+from tests.provider.operations.gateway_standin import gateway
 from tests.provider.operations.site import Site, site
 
-__all__ = ["systemd_machine"]
+__all__ = ["gateway", "systemd_machine"]
 
 
 def under_supervisord(tmp_path: Path, environment: str) -> AbstractAsyncContextManager[Site]:

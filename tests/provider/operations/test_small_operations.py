@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
-import json
-import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,60 +13,8 @@ from berth.provider.operations.key import Key, KeyWant
 from berth.provider.operations.ready import Ready, ReadyWant
 from berth.provider.operations.smoke_test import SmokeTest, SmokeTestWant
 from tests.ports import free_port
+from tests.provider.operations.gateway_standin import TOKEN, Gateway
 from tests.provider.operations.site import PROCESS, Site
-
-TOKEN = "sk-right"
-
-
-class Gateway(http.server.ThreadingHTTPServer):
-    """Answers as a gateway does, or misbehaves in one way."""
-
-    daemon_threads = True
-    fault = ""
-    models = ("one", "two")
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Gateway
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self._answer(200, {"data": [{"id": name} for name in self.server.models]})
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if asked.get("stream"):
-            lines = [{"choices": [{"delta": {"content": "x"}}]}, {"choices": [], "usage": {"completion_tokens": 3}}]
-            text = "".join(f"data: {json.dumps(line)}\n\n" for line in lines)
-            self._send(200, (text + ("" if self.server.fault == "no done" else "data: [DONE]\n\n")).encode())
-        elif self.server.fault == "empty":
-            self._answer(200, {"choices": [], "usage": {"completion_tokens": 0}})
-        else:
-            self._answer(200, {"choices": [{"text": "x"}], "usage": {"completion_tokens": 2}})
-
-    def log_message(self, *_arguments: object) -> None:
-        """Not into the tests' output."""
-
-    def _answer(self, status: int, value: dict[str, Any]) -> None:
-        self._send(status, json.dumps(value).encode())
-
-    def _send(self, status: int, body: bytes) -> None:
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            status, body = 401, b'{"error": {"message": "no key"}}'
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
-@pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    with Gateway(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 def smoke(gateway: Gateway, **more: Any) -> SmokeTestWant:

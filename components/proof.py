@@ -1,0 +1,71 @@
+"""The proof after a deployment: a smoke test of every model, then the load that the stack file declares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from berth.planner.plan import LoadPlan, Plan
+from berth.provider.operations.load_test import Asked, LoadTestWant
+from berth.provider.operations.smoke_test import SmokeTestWant
+from berth.provider.resources import LoadTest, SmokeTest
+from components.gateway import Gateway
+from components.inference_server import InferenceServer
+
+
+class Proof(pulumi.ComponentResource):
+    """Asks through the gateway as a client does. `results` are those of each test, by its name."""
+
+    def __init__(
+        self,
+        name: str,
+        plan: Plan,
+        gateway: Gateway,
+        servers: Mapping[str, InferenceServer],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("berth:index:Proof", name, None, opts)
+        door = gateway.plan
+        late = {
+            "key": next(iter(gateway.keys.values()), pulumi.Output.from_input("")),
+            "after": {**gateway.proved, **{name: server.replica.pid for name, server in servers.items()}},
+        }
+        smoke = SmokeTest(
+            "smoke",
+            SmokeTestWant(
+                host=door.host,
+                port=door.port,
+                prompts={smoke.model: list(smoke.prompts) for smoke in plan.smoke},
+                timeout_s=max((smoke.timeout_s for smoke in plan.smoke), default=60),
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=[gateway.ready]),
+            late=late,
+        )
+        self.results: dict[str, pulumi.Output[Mapping[str, Any]]] = {"smoke": smoke.results}
+        if plan.load:
+            load = LoadTest(
+                "load",
+                LoadTestWant(
+                    host=door.host, port=door.port, models={asked.model: _asked(asked) for asked in plan.load}
+                ),
+                pulumi.ResourceOptions(parent=self, depends_on=[smoke]),
+                late=late,
+            )
+            self.results["load"] = load.results
+        self.register_outputs(dict(self.results))
+
+
+def _asked(plan: LoadPlan) -> Asked:
+    return Asked(
+        n=plan.n,
+        c=plan.c,
+        prompt=plan.prompt,
+        max_tokens=plan.max_tokens,
+        timeout_s=plan.timeout_s,
+        within_s=plan.within_s,
+        success=plan.success,
+        ttft_ms=None if plan.ttft_s is None else plan.ttft_s * 1000,
+        tokens_per_s=plan.tokens_per_s,
+    )
