@@ -61,13 +61,15 @@ class GpuFact(_Fact):
 
 
 class GpuProcess(_Fact):
-    """Memory in bytes that a process holds on a GPU; `cgroup` and `command` tell whose it is."""
+    """Memory in bytes that a process holds on a GPU; `cgroup`, `command` (its short name) and `output` tell whose."""
 
     uuid: str
     pid: int
     memory: int
     command: str = ""
     cgroup: str = ""
+    output: str = ""
+    """The file that its output goes to: services of a stack write below its workspace."""
 
 
 class DriverFact(_Fact):
@@ -132,7 +134,7 @@ class PackageFact(_Fact):
 
 
 class UnitFact(_Fact):
-    """A systemd unit: words of systemctl show (`active`/`failed`, `enabled`/`static`, `success`)."""
+    """A systemd unit: words of systemctl show (`active`/`failed`, `enabled`/`static`/`masked`, `success`)."""
 
     active: str
     enabled: str
@@ -141,11 +143,15 @@ class UnitFact(_Fact):
 
 
 class FileFact(_Fact):
-    """A configuration file; `content` is None where it is no text or longer than 256 KiB."""
+    """A configuration file; `content` is None where it is no text, longer than 256 KiB or not to be read.
+
+    `mode` is four octal digits, `owner` is `user:group`, `sha256` is empty where the file is not to be read.
+    """
 
     mode: str
     owner: str
     content: str | None = None
+    sha256: str = ""
 
 
 class HostFacts(_Fact):
@@ -156,6 +162,9 @@ class HostFacts(_Fact):
     architecture: str
     kernel: str
     init: Literal["systemd", "supervisord"]
+    """What keeps engines running: systemd where it runs and the login is root."""
+    systemd: bool = False
+    """Whether systemd runs there, whoever logs in."""
     container: str | None = None
     secure_boot: Literal["enabled", "disabled", "unknown"] = "unknown"
     user: str
@@ -178,7 +187,7 @@ class HostFacts(_Fact):
     files: Mapping[str, FileFact] = {}
     sysctl: Mapping[str, str] = {}
     users: Mapping[str, tuple[str, ...]] = {}
-    """Accounts of people and services that can log in or that Berth uses, each with its groups."""
+    """All accounts, each with its groups."""
     ports: tuple[int, ...] = ()
     reboot_required: bool = False
     boot_id: str = ""

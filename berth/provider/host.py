@@ -11,12 +11,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from berth.facts import HostFacts
-from berth.facts.gathering import SCRIPT, parse
+from berth.facts.gathering import AFTER_SUDO, SCRIPT, parse
 from berth.provider.command import Command, Result, shell
 from berth.provider.connection import Connection, OnLine
 from berth.provider.connection.local import LocalConnection
 from berth.provider.connection.settings import OverSsh
-from berth.provider.errors import BadInput, Busy, CommandFailed
+from berth.provider.errors import BadInput, Busy, CommandFailed, Unreachable
 from berth.provider.progress import Say
 
 _LAST_LINES = 20
@@ -66,13 +66,14 @@ def _failed(gathering: asyncio.Task[HostFacts]) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """One host with a way to it and a place for status lines."""
+    """One host with a way to it and a place for status lines; `sudo_password`: whether its connection knows one."""
 
     name: str
     workspace: str
     connection: Connection
     say: Say
     gathered: Gathered = field(default_factory=Gathered)
+    sudo_password: bool = False
 
     async def facts(self) -> HostFacts:
         """What the host is: one gathering for all who ask, until something is changed there.
@@ -109,9 +110,29 @@ class Host:
 
 
 async def look(host: Host) -> HostFacts:
-    """Gathers the facts of a host in one round trip."""
-    answer = await host.run(shell(SCRIPT, says=f"looking at {host.name}"))
-    return parse(answer.stdout)
+    """Gathers the facts of a host in one round trip, and another where sudo asks for its password first.
+
+    Raises:
+        CommandFailed: the gathering failed.
+        Unreachable: the host did not answer.
+    """
+    says = f"looking at {host.name}"
+    refused = ""
+    if host.sudo_password:
+        try:
+            answer = await host.run(replace(shell(SCRIPT, AFTER_SUDO, says=says), root=True))
+            return _facts(host, says, answer)
+        except Unreachable as error:
+            refused = str(error)
+    facts = _facts(host, says, await host.run(shell(SCRIPT, says=says)))
+    return facts.model_copy(update={"unread": {**facts.unread, "root": refused}}) if refused else facts
+
+
+def _facts(host: Host, says: str, answer: Result) -> HostFacts:
+    try:
+        return parse(answer.stdout)
+    except ValueError as error:
+        raise CommandFailed(host=host.name, doing=says, status=answer.status, output=str(error)) from error
 
 
 _LOCK = """
@@ -161,8 +182,14 @@ class Hosts:
         if name not in self._connections:
             self._connections[name] = _connection(name, settings, self._logins)
             self._gathered[name] = Gathered()
-        connection, gathered = self._connections[name], self._gathered[name]
-        return Host(name=name, workspace=settings.workspace, connection=connection, say=say, gathered=gathered)
+        return Host(
+            name=name,
+            workspace=settings.workspace,
+            connection=self._connections[name],
+            say=say,
+            gathered=self._gathered[name],
+            sudo_password=settings.connection != "local" and settings.connection.ssh.sudo_password is not None,
+        )
 
     async def writer(self, name: str, say: Say) -> Host:
         """A host to change; the first call locks it for this provider until `close`, or until its connection drops.
