@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -13,7 +14,23 @@ from packaging.version import Version
 
 from berth.catalogue.gpus import Gpu
 
-__all__ = ["Branch", "branch_of", "minimum_for_cuda", "native_cuda", "open_only", "problems", "shown"]
+__all__ = [
+    "Branch",
+    "branch_of",
+    "minimum_for_cuda",
+    "native_cuda",
+    "open_only",
+    "packager",
+    "problems",
+    "shown",
+    "signing_key",
+    "upstream",
+]
+
+_DRIVER_PACKAGE = re.compile(
+    r"^(lib)?(nvidia-(?!settings|modprobe|prime|xconfig)|cuda-drivers|kmod-nvidia|linux-modules-nvidia)"
+)
+_DRIVER_VERSION = re.compile(r"^(\d+:)?(\d{3,4}(\.\d+){1,2})([-~+.].*)?$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +82,30 @@ def native_cuda(driver: Version) -> Version | None:
 def open_only(driver: Version) -> bool:
     """Whether the branch's packages hold open kernel modules only."""
     return driver.major >= int(_document()["open_only_from"]["branch"])
+
+
+def upstream(name: str, version: str) -> str | None:
+    """The driver's own version in that of a package; None where the package is none of the driver's."""
+    found = _DRIVER_VERSION.match(version) if _DRIVER_PACKAGE.match(name) else None
+    return found[2] if found else None
+
+
+def packager(name: str, version: str) -> str | None:
+    """Whose an installed package of the driver is: `nvidia`, `ubuntu` or `debian`; None where it may be anybody's."""
+    if _DRIVER_PACKAGE.match(name) is None:
+        return None
+    for row in _document()["packagers"]["rows"]:
+        if "name" in row and re.search(row["name"], name):
+            return str(row["owner"])
+        if "version" in row and upstream(name, version) and re.search(row["version"], version):
+            return str(row["owner"])
+    return None
+
+
+def signing_key(system: str) -> str:
+    """Where DKMS on an operating system (os-release's ID) has the key that it signs modules with."""
+    keys = _document()["signing_keys"]
+    return str(keys.get(system, keys["other"]))
 
 
 def problems(driver: Version, gpu: Gpu, cuda: Version | None = None) -> tuple[str, ...]:
