@@ -6,6 +6,7 @@ ProviderError
 ├── CommandFailed   a command on the host ended with a status that was not expected
 ├── StillDiffers    all steps ran and the host is still not as declared
 ├── StartFailed     a service was started and did not become ready
+├── RebootNeeded    only a reboot of the host leads on, and it was not done
 └── Busy            somebody else is changing the same stack on that host
 """
 
@@ -50,6 +51,10 @@ class StillDiffers(ProviderError):
 
 class StartFailed(ProviderError):
     """A service was started and did not become ready; the message holds its last lines and what they mean."""
+
+
+class RebootNeeded(ProviderError):
+    """Only a reboot of the host leads on: it is not allowed, or did not happen."""
 
 
 class Busy(ProviderError):

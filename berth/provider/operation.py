@@ -62,6 +62,11 @@ class Operation(ABC, Generic[W]):
     async def preflight(self, host: Host, want: W) -> None:
         """Raises `BadInput` for what can be seen to fail before anything is changed; called in previews too."""
 
+    async def warnings(self, host: Host, want: W) -> Sequence[str]:
+        """What the reader of a preview must know before agreeing to it; called in previews of what would change."""
+        del host, want
+        return ()
+
     async def apply(self, host: Host, want: W | None, have: W | None) -> None:
         """Runs the steps one after the other; an operation with transitions of its own overrides this."""
         for command in self.steps(want, have):

@@ -90,7 +90,7 @@ class BerthProvider(rpc.Provider):
         operation = self._operation(request.urn)
         plain = wire.to_plain_map(request.properties)
         if request.preview:
-            return rpc.CreateResponse(resource_id="", properties=await self._foresee(operation, plain))
+            return rpc.CreateResponse(resource_id="", properties=await self._foresee(operation, plain, request.urn))
         want = operation.wants.model_validate(plain)
         properties = await self._tracked(self._converge(operation, want, request.urn), request.timeout)
         return rpc.CreateResponse(resource_id=operation.identity(want), properties=properties)
@@ -100,7 +100,7 @@ class BerthProvider(rpc.Provider):
         operation = self._operation(request.urn)
         plain = wire.to_plain_map(request.news)
         if request.preview:
-            return rpc.UpdateResponse(properties=await self._foresee(operation, plain))
+            return rpc.UpdateResponse(properties=await self._foresee(operation, plain, request.urn))
         want = operation.wants.model_validate(plain)
         return rpc.UpdateResponse(
             properties=await self._tracked(self._converge(operation, want, request.urn), request.timeout)
@@ -173,16 +173,19 @@ class BerthProvider(rpc.Provider):
         await operation.converge(host, want, want)
         return wire.to_wire_map({**want.plain(), **await operation.outputs(host, want)})
 
-    async def _foresee(self, operation: AnyOperation, plain: dict[str, Any]) -> dict[str, PropertyValue]:
+    async def _foresee(self, operation: AnyOperation, plain: dict[str, Any], urn: str) -> dict[str, PropertyValue]:
         """What a preview can say: the inputs, and outputs that are not known yet; nothing is written."""
         if not wire.has_unknown(plain):
-            await self._look_ahead(operation, operation.wants.model_validate(plain))
+            await self._look_ahead(operation, operation.wants.model_validate(plain), urn)
         return wire.to_wire_map({**plain, **dict.fromkeys(operation.output_names(), wire.UNKNOWN)})
 
-    async def _look_ahead(self, operation: AnyOperation, want: Want) -> None:
+    async def _look_ahead(self, operation: AnyOperation, want: Want, urn: str) -> None:
         """Finds what would fail; a preview does not need the host, so one that cannot be reached is no failure here."""
+        host = self._hosts.reader(want.host)
         try:
-            await self._tracked(operation.preflight(self._hosts.reader(want.host), want))
+            await self._tracked(operation.preflight(host, want))
+            for warning in await self._tracked(operation.warnings(host, want)):
+                self._progress.warn(urn, warning)
         except Unreachable:
             return
 
