@@ -13,8 +13,23 @@ from typing import Any
 OBSOLETE_TOOLKIT_LISTS = ("libnvidia-container.list", "nvidia-docker.list", "nvidia-container-runtime.list")
 """Left by earlier guides in /etc/apt/sources.list.d: apt stops at two keys for one repository."""
 
-OLDEST_DOCKER = "25.0"
-"""The first with CDI."""
+CDI_SINCE = "25.0"
+"""The first Docker with CDI, which it turns on by itself from 28.3 on."""
+
+OLDEST_DOCKER = CDI_SINCE
+"""What Berth's containers need: their GPUs come by CDI."""
+
+RELOADABLE = frozenset(
+    {
+        *("debug", "labels", "live-restore", "shutdown-timeout", "runtimes", "default-runtime"),
+        *("max-concurrent-downloads", "max-concurrent-uploads", "max-download-attempts"),
+        *("insecure-registries", "registry-mirrors", "allow-nondistributable-artifacts"),
+    }
+)
+"""Settings that dockerd takes over without a restart (moby, daemon/reload.go).
+
+It takes `features` as well, but looks at `features.cdi` and at that of the image store at its start only.
+"""
 
 OLDEST_TOOLKIT = "1.18.0"
 """The first that keeps its CDI specification fresh by itself (nvidia-cdi-refresh)."""
@@ -46,7 +61,7 @@ def daemon_settings(
     settings: dict[str, Any] = {
         "log-driver": "json-file",
         "log-opts": {"max-size": log_size, "max-file": str(log_files)},
-        "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 65536, "Hard": 1048576}},
+        "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 65536, "Hard": 524288}},
     }
     if gpu:
         settings |= {"features": {"cdi": True}, **NVIDIA_RUNTIME}
