@@ -1,0 +1,105 @@
+"""The commands for dnf 4: download, remove what must go, then install in one run that survives its caller.
+
+dnf waits for another dnf by itself and says for which process. Unlike apt it goes back to an older version without a
+question, so that its plan is read before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from berth.provider.command import Command, leashed, shell
+from berth.provider.packaging import ABSENT, ANY, doing, is_exact
+from berth.provider.packaging.surviving import surviving
+
+DOWNLOAD_S = 3600.0
+INSTALL_S = 3600.0
+
+_SETTINGS = r"""
+set -f
+export LC_ALL=C
+yes() { dnf -y --setopt=install_weak_deps=False --setopt=clean_requirements_on_remove=False "$@"; }
+unlock() {
+  for one in $1; do dnf -q versionlock delete "$one" > /dev/null 2>&1 || :; done
+}
+lock() {
+  if ! dnf -q versionlock list > /dev/null 2>&1; then yes install 'dnf-command(versionlock)'; fi
+  dnf -q versionlock add "$@"
+}
+"""
+
+# $1 what may go, $2 what may become older, $3 whose locks are ours, then what is asked of dnf.
+_DOWNLOAD = (
+    _SETTINGS
+    + r"""
+may_go=$1 may_be_older=$2 ours=$3
+shift 3
+plan() { dnf --assumeno --setopt=install_weak_deps=False --setopt=clean_requirements_on_remove=False "$@" 2>&1 || :; }
+listed() { printf '%s\n' "$planned" | sed -n "/^$1:/,/^[^ ]/{s/^ \([^ ][^ ]*\).*/\1/p;}"; }
+beside() {
+  for one in $1; do case " $2 " in *" $one "*) ;; *) printf ' %s' "$one" ;; esac; done
+}
+going=
+if [ -n "$may_go" ]; then
+  planned=$(plan remove $may_go)
+  going=$(beside "$(listed Removing; listed 'Removing dependent packages')" "$may_go")
+fi
+if [ $# -gt 0 ]; then
+  if [ -n "$ours" ]; then set -- "$@" --disableplugin=versionlock; fi
+  planned=$(plan install --allowerasing "$@")
+  going="$going$(beside "$(listed Removing; listed 'Removing dependent packages')" "$may_go")"
+fi
+older=$(beside "$(listed Downgrading)" "$may_be_older")
+if [ -n "$going" ]; then
+  echo "refused, since dnf would remove:$going; if they may go, declare each of them absent" >&2
+fi
+if [ -n "$older" ]; then
+  echo "refused, since these would become older:$older; declare one exact version of each, or keep what is there" >&2
+fi
+if [ -n "$going$older" ]; then exit 1; fi
+if [ $# -gt 0 ]; then yes install --allowerasing --downloadonly "$@"; fi
+"""
+)
+
+# $1 what goes, $2 what is locked now and must not be for this, $3 what is locked then, and what is asked of dnf.
+_INSTALL = (
+    _SETTINGS
+    + r"""
+going=$1 free=$2 hold=$3
+shift 3
+unlock "$free"
+if [ -n "$going" ]; then yes remove $going; fi
+if [ $# -gt 0 ]; then yes install "$@"; fi
+if [ -n "$hold" ]; then unlock "$hold"; lock $hold; fi
+"""
+)
+
+
+def install(packages: Mapping[str, str], *, free: Sequence[str] = (), hold: Sequence[str] = ()) -> list[Command]:
+    """Brings packages to what is asked of them; those to be absent go first.
+
+    `free` are locked by us and may change; `hold` are locked afterwards, in the versions that they have then.
+    """
+    coming = [_asked(name, version) for name, version in packages.items() if version != ABSENT]
+    going = [name for name, version in packages.items() if version == ABSENT]
+    older = " ".join(name for name, version in packages.items() if is_exact(version))
+    what = doing(installing=[name for name in packages if name not in going], removing=going)
+    download = shell(
+        _DOWNLOAD,
+        *(" ".join(going), older, " ".join(free), *coming),
+        says=f"downloading for {what}",
+        timeout_s=DOWNLOAD_S,
+        root=True,
+    )
+    run = shell(
+        _INSTALL,
+        *(" ".join(going), " ".join(free), " ".join(hold), *coming),
+        says=what or doing(holding=hold, releasing=free),
+        timeout_s=INSTALL_S,
+        root=True,
+    )
+    return [*([leashed(download)] if packages else []), surviving(run)]
+
+
+def _asked(name: str, version: str) -> str:
+    return name if version == ANY else f"{name}-{version}"
