@@ -1,11 +1,13 @@
-"""A test machine: a container whose first process is a real systemd."""
+"""A test machine: a container whose first process is a real systemd, or a script as in a rented pod."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +23,10 @@ MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CH
 """By number, as in linux/capability.h."""
 _LEFT_OUT = {"PERFMON", "BPF", "CHECKPOINT_RESTORE"}  # older container runtimes do not know these
 _OWNER = "berth-test-owner"
+_SILENCE = (
+    ("INPUT", "--in-interface", "eth0", "--jump", "DROP"),
+    ("OUTPUT", "--out-interface", "eth0", "--jump", "DROP"),
+)
 
 
 class Ran(NamedTuple):
@@ -34,22 +40,26 @@ class Ran(NamedTuple):
 class Machine:
     """A running test machine. `run` is what a person logged in as root would do."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Engine, name: str, *, systemd: bool = True) -> None:
         self.engine = engine
         self.name = name
+        self.systemd = systemd
 
     @classmethod
-    def start(cls, engine: Engine, image: str) -> Machine:
-        """Starts a machine and waits until it has booted.
+    def start(cls, engine: Engine, image: str, *options: str, systemd: bool = True) -> Machine:
+        """Starts a machine and waits until it has booted; `options` are more of `docker run`'s.
+
+        Without systemd, the image's first process says that it has booted by making /run/booted.
 
         Raises:
-            RuntimeError: the container does not start or systemd does not come up.
+            RuntimeError: the container does not start or its first process does not come up.
         """
         remove_abandoned(engine)
-        machine = cls(engine, f"berth-test-{os.getpid()}-{uuid.uuid4().hex[:8]}")
-        engine.out("run", "--detach", "--name", machine.name, *_settings(), image)
+        machine = cls(engine, f"berth-test-{os.getpid()}-{uuid.uuid4().hex[:8]}", systemd=systemd)
+        settings = _settings() if systemd else _plain()
+        engine.out("run", "--detach", "--name", machine.name, *settings, *options, image)
         try:
-            machine._wait_for_boot()
+            machine.wait_for_boot()
         except BaseException:
             machine.remove()
             raise
@@ -74,26 +84,70 @@ class Machine:
     def reboot(self) -> None:
         """Ends every process in order and boots again; /run is empty afterwards, the disk is kept."""
         self.engine.out("restart", "--time", "20", self.name)
-        self._wait_for_boot()
+        self.wait_for_boot()
+
+    def wait_for_reboot(self, old: int) -> None:
+        """Waits until the machine whose first process was `old` has booted anew; for reboots from within."""
+        deadline = time.monotonic() + BOOT_S
+        while self.pid in {0, old}:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} does not reboot")
+        self.wait_for_boot()
+
+    def cut(self) -> None:
+        """Takes the network away: what is sent to it or by it is lost without a word."""
+        for rule in _SILENCE:
+            self._filter("--insert", *rule)
+
+    def mend(self) -> None:
+        """Gives the network back."""
+        for rule in _SILENCE:
+            self._filter("--delete", *rule)
+
+    @contextlib.contextmanager
+    def without_network(self) -> Iterator[None]:
+        """Cut for as long as the context lasts."""
+        self.cut()
+        try:
+            yield
+        finally:
+            self.mend()
+
+    def _filter(self, *arguments: str) -> None:
+        enter = ("nsenter", "--target", str(self.pid), "--net", "--", "iptables", *arguments)
+        subprocess.run(enter, check=True, capture_output=True)
 
     def remove(self) -> None:
         """Ends it and leaves nothing."""
         self.engine.run("rm", "--force", "--volumes", self.name)
 
-    def _wait_for_boot(self) -> None:
+    def wait_for_boot(self) -> None:
+        """Waits until it has booted, also when it boots again because somebody rebooted it from within.
+
+        Raises:
+            RuntimeError: it does not come up.
+        """
         deadline = time.monotonic() + BOOT_S
         while True:
-            # `--wait` returns when the boot is over; before systemd listens the command itself fails, at once.
-            state = self.run(["systemctl", "is-system-running", "--wait"], timeout_s=BOOT_S)
-            if state.out.strip() in {"running", "degraded"}:
+            state = self._state()
+            if state in {"running", "degraded"}:
                 return
             if time.monotonic() > deadline or not self._alive():
                 said = self.engine.run("logs", "--tail", "20", self.name)
                 last = (said.stdout + said.stderr).decode(errors="replace")
-                raise RuntimeError(f"{self.name}: systemd says {state.out.strip() or state.err.strip()!r}:\n{last}")
+                raise RuntimeError(f"{self.name}: its first process says {state!r}:\n{last}")
+
+    def _state(self) -> str:
+        if self.systemd:
+            # `--wait` returns when the boot is over; before systemd listens the command itself fails, at once.
+            said = self.run(["systemctl", "is-system-running", "--wait"], timeout_s=BOOT_S)
+            return said.out.strip() or said.err.strip()
+        booted = self.run(["sh", "-c", "until [ -e /run/booted ]; do sleep 0.05; done"], timeout_s=BOOT_S)
+        return "running" if booted.code == 0 else booted.err.strip()
 
     def _alive(self) -> bool:
-        return self.engine.run("inspect", "--format", "{{.State.Running}}", self.name).stdout.strip() == b"true"
+        state = self.engine.run("inspect", "--format", "{{.State.Running}}{{.State.Restarting}}", self.name)
+        return b"true" in state.stdout
 
 
 def remove_abandoned(engine: Engine) -> None:
@@ -105,6 +159,10 @@ def remove_abandoned(engine: Engine) -> None:
         name, _, owner = line.partition(" ")
         if _owner(int(owner.partition(":")[0])) != owner:
             engine.run("rm", "--force", "--volumes", name)
+
+
+def _plain() -> list[str]:
+    return ["--tmpfs", "/run", "--label", f"{_OWNER}={_owner(os.getpid())}"]
 
 
 def _settings() -> list[str]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from berth.provider.connection.settings import SshSettings
 from berth.provider.connection.ssh import SshConnection
+from tests.machines.engine import Engine
+from tests.machines.fixtures import or_skip
+from tests.machines.kinds import Kind
 from tests.machines.machine import Machine
-from tests.sshd.machine import SshMachine, with_sshd
-from tests.sshd.server import Sshd, Unavailable, make_sshd
+from tests.sshd.machine import SshMachine, start, with_sshd
+from tests.sshd.server import Sshd, make_sshd
 
 Connect = Callable[[SshSettings], SshConnection]
 
@@ -36,12 +39,30 @@ def own_ssh_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[S
 @pytest.fixture(scope="session")
 def ssh_machine(systemd_machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> SshMachine:
     """The test machine of this process with sshd and sudo; import `systemd_machine` beside it."""
-    try:
+    with or_skip("machine with sshd and sudo"):
         return with_sshd(systemd_machine, tmp_path_factory.mktemp("ssh-machine"))
-    except Unavailable as reason:
-        if os.environ.get("CI"):
-            pytest.fail(str(reason))
-        pytest.skip(str(reason))
+
+
+class StartMachine(Protocol):
+    """Starts a machine of a kind; see `tests.sshd.machine.start`."""
+
+    def __call__(self, kind: Kind, *, hardware: str = "none", repository: Path | None = None) -> SshMachine:
+        """One that ends with its test."""
+
+
+@pytest.fixture
+def start_machine(machine_engine: Engine) -> Iterator[StartMachine]:
+    """Starts machines for one test alone; import `machine_engine` beside it."""
+    started: list[SshMachine] = []
+
+    def start_one(kind: Kind, *, hardware: str = "none", repository: Path | None = None) -> SshMachine:
+        with or_skip(f"machine of kind {kind.name}"):
+            started.append(start(machine_engine, kind, hardware=hardware, repository=repository))
+        return started[-1]
+
+    yield start_one
+    for one in started:
+        one.machine.remove()
 
 
 @pytest.fixture
@@ -71,12 +92,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextlib.contextmanager
 def _available(folder: Path, *options: str) -> Iterator[Sshd]:
-    """An sshd, or the end of the test; in CI that is a failure: a skip there would hide the tests for good."""
-    try:
+    """An sshd, or the end of the test."""
+    with or_skip("SSH server"):
         server = make_sshd(folder, *options)
-    except Unavailable as reason:
-        if os.environ.get("CI"):
-            pytest.fail(f"no SSH server: {reason}")
-        pytest.skip(f"no SSH server: {reason}")
     with server.running():
         yield server

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from berth.provider.connection.settings import SshSettings
-from tests.machines.engine import Unavailable
+from tests.machines.engine import Engine, Unavailable, cache_folder
+from tests.machines.kinds import PASSWORD, Kind
 from tests.machines.machine import Machine
+from tests.ports import free_port
 from tests.sshd.server import make_key
 
-PASSWORD = "correct horse 'battery' $taple"
 _SETUP = r"""
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
@@ -41,10 +44,11 @@ class SshMachine:
     key: Path
     address: str
     host_key: str
+    port: int = 22
 
     def settings(self, user: str, password: str | None = None) -> SshSettings:
         """How the provider reaches it as one of its users."""
-        plain = {"host": self.address, "user": user, "sudo_password": password}
+        plain = {"host": self.address, "port": self.port, "user": user, "sudo_password": password}
         return SshSettings.model_validate({**plain, "host_key": self.host_key, "key_file": str(self.key)})
 
 
@@ -62,3 +66,60 @@ def with_sshd(machine: Machine, folder: Path) -> SshMachine:
     address = machine.engine.out("inspect", "--format", "{{.NetworkSettings.IPAddress}}", machine.name)
     host_key = machine.run(["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]).out.strip()
     return SshMachine(machine, key, address, host_key)
+
+
+HARDWARE = Path(__file__).resolve().parents[1] / "machines" / "recorded"
+"""A folder for each type of machine: what it shows of its cards."""
+_LET_IN = r"""
+for home in /root /home/free /home/asks /home/cannot /home/shellless /home/odd; do
+  mkdir -p "$home/.ssh"
+  printf '%s\n' "$1" > "$home/.ssh/authorized_keys"
+  chown -R --reference="$home" "$home/.ssh"
+done
+cat /etc/ssh/ssh_host_ed25519_key.pub
+"""
+_OF_SYSTEMD = (
+    *("--volume", "/var/lib/docker", "--volume", "/var/lib/containerd"),  # overlayfs does not lie on overlayfs
+    *("--device-cgroup-rule", "c 195:* rwm"),  # or no container in there may be given the cards' device files
+    *("--restart", "on-failure"),  # so that `systemctl reboot` within is one
+)
+
+
+def start(engine: Engine, kind: Kind, *, hardware: str = "none", repository: Path | None = None) -> SshMachine:
+    """Starts a machine of a kind and lets a key in; the caller removes `.machine`. About two seconds.
+
+    `hardware` is a folder of tests/machines/recorded, `repository` what is mounted at /srv/repository. The address is
+    a port of this machine's loopback, so it stays through reboots.
+
+    Raises:
+        Unavailable: the kind's image cannot be made here.
+    """
+    port = free_port()
+    options = ["--hostname", kind.name, "--publish", f"127.0.0.1:{port}:22"]
+    options += ["--volume", f"{HARDWARE / hardware}:/etc/stand-in:ro"]
+    options += _OF_SYSTEMD if kind.systemd else ()
+    options += () if repository is None else ("--volume", f"{repository}:/srv/repository:ro")
+    machine = Machine.start(engine, kind.image(engine), *options, systemd=kind.systemd)
+    try:
+        key = _key()
+        host_key = _let_in(machine, key.with_suffix(".pub").read_text().strip())
+    except BaseException:
+        machine.remove()
+        raise
+    return SshMachine(machine, key, "127.0.0.1", host_key, port)
+
+
+def _let_in(machine: Machine, public: str) -> str:
+    ran = machine.run(["sh", "-euc", _LET_IN, "let-in", public])
+    if ran.code != 0:
+        raise RuntimeError(f"{machine.name}: {ran.err.strip()}")
+    return ran.out.strip()
+
+
+def _key() -> Path:
+    """The key pair of all machines of this process."""
+    path = cache_folder() / f"machine-key-{os.getpid()}"
+    if not path.exists():
+        make_key(path)
+        atexit.register(lambda: [made.unlink(missing_ok=True) for made in (path, path.with_suffix(".pub"))])
+    return path
