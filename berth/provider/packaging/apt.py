@@ -124,27 +124,34 @@ def repair(names: Sequence[str], *, wait_s: int) -> Command:
 
 
 def install(
-    packages: Mapping[str, str], *, free: Sequence[str] = (), hold: Sequence[str] = (), wait_s: int
+    packages: Mapping[str, str],
+    *,
+    free: Sequence[str] = (),
+    hold: Sequence[str] = (),
+    older: Sequence[str] = (),
+    wait_s: int,
 ) -> list[Command]:
     """Brings packages to what is asked of them, in one run; those to be absent go in the same.
 
-    `free` are held by us and may change; `hold` are held afterwards.
+    `free` are held by us and may change; `hold` are held afterwards; `older` may become older, beside those of which
+    one exact version is asked.
     """
     asked = [_asked(name, version) for name, version in packages.items()]
     going = [name for name, version in packages.items() if version == ABSENT]
-    older = " ".join(name for name, version in packages.items() if is_exact(version))
+    exact = [name for name, version in packages.items() if is_exact(version)]
+    may_be_older = " ".join(dict.fromkeys([*exact, *older]))
     coming = [name for name in packages if name not in going]
     what = doing(installing=coming, removing=going)
     download = shell(
         _DOWNLOAD,
-        *(str(wait_s), " ".join(going), older, " ".join(free), *asked),
+        *(str(wait_s), " ".join(going), may_be_older, " ".join(free), *asked),
         says=f"downloading for {what}",
         timeout_s=DOWNLOAD_S,
         root=True,
     )
     run = shell(
         _INSTALL,
-        *(str(wait_s), older, " ".join(free), " ".join(hold), *asked),
+        *(str(wait_s), may_be_older, " ".join(free), " ".join(hold), *asked),
         says=what or doing(holding=hold, releasing=free),
         timeout_s=INSTALL_S,
         root=True,

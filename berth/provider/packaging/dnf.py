@@ -75,18 +75,22 @@ if [ -n "$hold" ]; then unlock "$hold"; lock $hold; fi
 )
 
 
-def install(packages: Mapping[str, str], *, free: Sequence[str] = (), hold: Sequence[str] = ()) -> list[Command]:
+def install(
+    packages: Mapping[str, str], *, free: Sequence[str] = (), hold: Sequence[str] = (), older: Sequence[str] = ()
+) -> list[Command]:
     """Brings packages to what is asked of them; those to be absent go first.
 
-    `free` are locked by us and may change; `hold` are locked afterwards, in the versions that they have then.
+    `free` are locked by us and may change; `hold` are locked afterwards, in the versions that they have then; `older`
+    may become older, beside those of which one exact version is asked.
     """
     coming = [_asked(name, version) for name, version in packages.items() if version != ABSENT]
     going = [name for name, version in packages.items() if version == ABSENT]
-    older = " ".join(name for name, version in packages.items() if is_exact(version))
+    exact = [name for name, version in packages.items() if is_exact(version)]
+    may_be_older = " ".join(dict.fromkeys([*exact, *older]))
     what = doing(installing=[name for name in packages if name not in going], removing=going)
     download = shell(
         _DOWNLOAD,
-        *(" ".join(going), older, " ".join(free), *coming),
+        *(" ".join(going), may_be_older, " ".join(free), *coming),
         says=f"downloading for {what}",
         timeout_s=DOWNLOAD_S,
         root=True,
