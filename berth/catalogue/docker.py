@@ -34,8 +34,8 @@ It takes `features` as well, but looks at `features.cdi` and at that of the imag
 OLDEST_TOOLKIT = "1.18.0"
 """The first that keeps its CDI specification fresh by itself (nvidia-cdi-refresh)."""
 
-NVIDIA_RUNTIME: Mapping[str, Any] = {"runtimes": {"nvidia": {"args": [], "path": "nvidia-container-runtime"}}}
-"""As `nvidia-ctk runtime configure` writes it."""
+NVIDIA_RUNTIME: Mapping[str, Any] = {"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}}
+"""The part of what `nvidia-ctk runtime configure` writes that says something."""
 
 
 def at_least(version: str, minimum: str) -> bool:
