@@ -149,9 +149,6 @@ def _clients(stack: Stack) -> Iterator[Note]:
         return
     if stack.gateway.open:
         yield warning("gateway.open", f"is true and bind is {bind}: everyone who reaches the host may use the models")
-    if stack.gateway.tls is None and stack.gateway.url is None:
-        text = f"is {bind} without tls: keys and prompts can be read on the way; keep it to a network you trust"
-        yield warning("gateway.bind", text)
 
 
 def _traffic(stack: Stack) -> Iterator[Note]:

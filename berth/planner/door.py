@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from berth.planner.notes import refusal
-from berth.planner.plan import GatewayPlan, KeyPlan, LoadPlan, ModelRoute, Note, ReplicaPlan, RevisionShare, SmokePlan
+from berth.planner.notes import refusal, warning
+from berth.planner.plan import (
+    GatewayPlan,
+    KeyPlan,
+    LoadPlan,
+    ModelRoute,
+    Note,
+    ReplicaPlan,
+    RevisionShare,
+    SmokePlan,
+    TlsPlan,
+)
+from berth.spec.gateway import Gateway, Key, Limits
 from berth.spec.models import Model
 from berth.spec.problems import nearest
 from berth.spec.stack import Stack
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_OWN_PATHS = frozenset({"v1", "m", "health"})
 
 
 def gateway(stack: Stack, replicas: Sequence[ReplicaPlan], notes: list[Note]) -> GatewayPlan | None:
@@ -16,7 +30,7 @@ def gateway(stack: Stack, replicas: Sequence[ReplicaPlan], notes: list[Note]) ->
     said = stack.gateway
     if said is None:
         return None
-    notes += _misplaced(stack)
+    notes += [*_misplaced(stack), *_exposed(said), *_prefixes(stack), *_budgets(said)]
     return GatewayPlan(
         host=said.host,
         bind=said.bind,
@@ -24,13 +38,13 @@ def gateway(stack: Stack, replicas: Sequence[ReplicaPlan], notes: list[Note]) ->
         admin_port=said.admin_port or said.port + 1,
         metrics_port=said.metrics_port or said.port + 2,
         open=said.open,
-        keys=tuple(KeyPlan(name=key.name, secret=key.secret) for key in said.keys)
-        or (() if said.open else (KeyPlan(name="default"),)),
+        keys=_keys(stack, said),
         models=tuple(_route(stack, model, replicas) for model in stack.models),
         max_body=said.max_body,
         idle_timeout_s=said.idle_timeout,
         hold_limit_s=said.hold_limit,
         url=said.url,
+        tls=_tls(stack, said),
     )
 
 
@@ -82,6 +96,96 @@ def _misplaced(stack: Stack) -> Iterator[Note]:
                 return
 
 
+def _exposed(said: Gateway) -> Iterator[Note]:
+    """A door that others than this host reach without encryption: only on purpose."""
+    if said.bind in _LOOPBACK or said.tls is not None or (said.url or "").startswith("https://"):
+        return
+    if said.plain:
+        text = f"is true and bind is {said.bind}: keys and prompts can be read on the way; only for a network you trust"
+        yield warning("gateway.plain", text)
+        return
+    text = (
+        f"is {said.bind} without tls, must be 127.0.0.1: keys and prompts could be read on the way; give "
+        "tls: {self_signed: true} or a certificate, or say plain: true where you trust the network"
+    )
+    yield refusal("gateway.bind", text)
+
+
+def _prefixes(stack: Stack) -> Iterator[Note]:
+    """Path prefixes that would take requests from another model or from the gateway's own paths."""
+    taken: dict[str, str] = {}
+    for model, spec in stack.models.items():
+        prefix = spec.path_prefix
+        if prefix is None:
+            continue
+        where = f"models.{model}.path_prefix"
+        if prefix.split("/")[1] in _OWN_PATHS:
+            yield refusal(where, f"is {prefix}, which is the gateway's own; choose another, such as /{model}/")
+        for other, owner in taken.items():
+            if prefix.startswith(other) or other.startswith(prefix):
+                text = f"is {prefix}, must not overlap with {other} of {owner}; choose another, such as /{model}/"
+                yield refusal(where, text)
+        taken[prefix] = model
+
+
+def _budgets(said: Gateway) -> Iterator[Note]:
+    """A limit that is larger than another that always comes first."""
+    for number, key in enumerate(said.keys):
+        limits = _merged(said.limits, key.limits)
+        if limits.concurrent and limits.requests_per_minute and limits.concurrent > limits.requests_per_minute:
+            where = f"gateway.keys[{number}].limits"
+            text = (
+                f"allows {limits.concurrent} requests at a time and {limits.requests_per_minute} in a minute: "
+                "the first is never reached"
+            )
+            yield warning(where, text)
+
+
+def _keys(stack: Stack, said: Gateway) -> tuple[KeyPlan, ...]:
+    """The clients with their rights and limits; one named `default` when the file names none."""
+    if said.open:
+        return ()
+    if not said.keys:
+        return (_key("default", None, (), _merged(said.limits, None)),)
+    return tuple(_key(key.name, key.secret, _models(stack, key), _merged(said.limits, key.limits)) for key in said.keys)
+
+
+def _key(name: str, secret: str | None, models: tuple[str, ...], limits: Limits) -> KeyPlan:
+    return KeyPlan(
+        name=name,
+        secret=secret,
+        models=models,
+        requests_per_minute=limits.requests_per_minute,
+        concurrent=limits.concurrent,
+    )
+
+
+def _merged(common: Limits | None, own: Limits | None) -> Limits:
+    """What a client's own limits leave open is as the gateway's."""
+    parts = [limits.model_dump(exclude_none=True) for limits in (common, own) if limits is not None]
+    return Limits(**{name: value for part in parts for name, value in part.items()})
+
+
+def _models(stack: Stack, key: Key) -> tuple[str, ...]:
+    """The own names of the models that a key's list names, by whichever of their names."""
+    return tuple(
+        model for model, spec in stack.models.items() if {model, *spec.aliases, *_adapters(spec)} & set(key.models)
+    )
+
+
+def _tls(stack: Stack, said: Gateway) -> TlsPlan | None:
+    """The certificate's files, or the names that a self-signed one is for."""
+    if said.tls is None:
+        return None
+    if not said.tls.self_signed:
+        return TlsPlan(names=(), certificate=said.tls.certificate, key=said.tls.key)
+    host = stack.hosts.get(said.host)
+    address = host.connection.ssh.host if host is not None and host.connection != "local" else None
+    bound = None if said.bind in {"0.0.0.0", "::"} else said.bind  # noqa: S104 - recognised, not bound
+    names = (*said.tls.names, address, bound, "localhost", "127.0.0.1")
+    return TlsPlan(names=tuple(dict.fromkeys(name for name in names if name)))
+
+
 def _hosts(stack: Stack, host: str | None, group: str | None) -> tuple[str, ...]:
     return (host,) if host is not None else stack.group(group) if group is not None else ()
 
@@ -114,4 +218,5 @@ def _route(stack: Stack, model: str, replicas: Sequence[ReplicaPlan]) -> ModelRo
         aliases=(*spec.aliases, *_adapters(spec)),
         revisions=tuple(shares),
         max_model_len=spec.revisions[spec.face].context,
+        path_prefix=spec.path_prefix,
     )

@@ -209,10 +209,17 @@ class ReplicaPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyPlan:
-    """A client of the gateway; `secret` names its key, None means that Berth generates one."""
+    """A client of the gateway; `secret` names its key, None means that Berth generates one.
+
+    `models` are the own names of those it may use, none means all. `concurrent` is how many requests it may have at a
+    time to one model.
+    """
 
     name: str
     secret: str | None = None
+    models: tuple[str, ...] = ()
+    requests_per_minute: int | None = None
+    concurrent: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,13 +234,29 @@ class RevisionShare:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRoute:
-    """How the gateway reaches one served model; `aliases` are further names clients may use."""
+    """How the gateway reaches one served model; `aliases` are further names clients may use.
+
+    `path_prefix` (`/qwen/`) is another way to this model alone: what follows it is what the engine is asked.
+    """
 
     name: str
     aliases: tuple[str, ...]
     revisions: tuple[RevisionShare, ...]
     max_model_len: int | None = None
     created: int = 0
+    path_prefix: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsPlan:
+    """How the gateway encrypts: with a certificate of the user's, or one that Berth signs itself for `names`.
+
+    `certificate` and `key` are files on the gateway's host, both None for a self-signed one.
+    """
+
+    names: tuple[str, ...]
+    certificate: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +275,7 @@ class GatewayPlan:
     idle_timeout_s: float
     hold_limit_s: float
     url: str | None = None
+    tls: TlsPlan | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -248,5 +248,3 @@ def _secrets(stack: Stack) -> Iterator[str]:
             yield from revision.secrets.values()
     if stack.gateway is not None:
         yield from (key.secret for key in stack.gateway.keys)
-        if stack.gateway.tls is not None:
-            yield from (stack.gateway.tls.certificate, stack.gateway.tls.key)

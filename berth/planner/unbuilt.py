@@ -36,8 +36,6 @@ def unbuilt(stack: Stack) -> Iterator[tuple[str, str]]:
 
 def _of_models(stack: Stack) -> Iterator[tuple[str, str]]:
     for name, model in stack.models.items():
-        if model.path_prefix is not None:
-            yield f"models.{name}.path_prefix", f"a path prefix {_YET}; clients name the model in the request"
         if model.on_change in {"surge", "refuse"}:
             yield f"models.{name}.on_change", f"{model.on_change} {_YET}; hold can"
         for revision in model.revisions.values():
@@ -65,9 +63,6 @@ def _of_gateway(stack: Stack) -> Iterator[tuple[str, str]]:
         return
     if gateway.url is not None:
         yield "gateway.url", f"another address for clients {_YET}; what is printed names the host"
-    if gateway.tls is not None:
-        yield "gateway.tls", f"encryption at the gateway {_YET}"
-    if gateway.limits is not None or any(key.limits is not None for key in gateway.keys):
-        yield "gateway.limits", f"a limit for each client {_YET}"
-    if any(key.models for key in gateway.keys):
-        yield "gateway.keys", f"a client's own list of models {_YET}"
+    limits = (gateway.limits, *(key.limits for key in gateway.keys))
+    if any(limit is not None and limit.tokens_per_minute is not None for limit in limits):
+        yield "gateway.limits.tokens_per_minute", f"a limit of tokens {_YET}; requests_per_minute and concurrent can"

@@ -11,14 +11,14 @@ from berth.spec.values import Duration, Name, Port, SecretName, Section, ServedN
 
 
 class Limits(Section):
-    """How much one client may ask for."""
+    """How much one client may ask for; more is answered with 429."""
 
     requests_per_minute: Annotated[int, Field(ge=1, le=10**7)] | None = None
-    """Requests in a minute."""
+    """Requests in a minute, over all models."""
     tokens_per_minute: Annotated[int, Field(ge=1, le=10**10)] | None = None
     """Tokens in a minute, of prompt and answer."""
     concurrent: Annotated[int, Field(ge=1, le=10**6)] | None = None
-    """Requests at a time."""
+    """Requests at a time to one model."""
 
 
 class Key(Section):
@@ -35,12 +35,26 @@ class Key(Section):
 
 
 class Tls(Section):
-    """Encryption of what clients send."""
+    """Encryption of what clients send: with a certificate of yours, or one that Berth signs itself for a start."""
 
-    certificate: SecretName
-    """The secret with the certificate chain, in PEM."""
-    key: SecretName
-    """The secret with the private key, in PEM."""
+    self_signed: bool = False
+    """Make a certificate on the gateway's host that clients must be told to trust, and renew it in time."""
+    certificate: Text | None = None
+    """The file with the certificate chain on the gateway's host, in PEM; taken over when it is replaced."""
+    key: Text | None = None
+    """The file with its private key there, in PEM, readable for whoever runs the gateway."""
+    names: tuple[ServedName, ...] = ()
+    """The names and addresses that a self-signed certificate is for, beside the host's own."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if self.self_signed and (self.certificate or self.key):
+            raise wrong("is true beside certificate or key, must be one of the two", "self_signed")
+        if not self.self_signed and (self.certificate is None or self.key is None):
+            raise wrong("is incomplete, must have certificate and key, or self_signed: true")
+        if not self.self_signed and self.names:
+            raise wrong("are given beside a certificate, which has its own; remove them", "names")
+        return self
 
 
 class Gateway(Section):
@@ -63,7 +77,9 @@ class Gateway(Section):
     keys: tuple[Key, ...] = ()
     """Clients with a key each; none means that one named `default` is generated."""
     tls: Tls | None = None
-    """Encryption; without it keys are readable on the way, so keep it to a trusted network."""
+    """Encryption; without it only clients on the host itself are served, unless plain is said."""
+    plain: bool = False
+    """Serve other machines without encryption, on purpose: keys and prompts can then be read on the way."""
     limits: Limits | None = None
     """How much each client may ask for, where its key says nothing else."""
     max_body: Size = Field(default_factory=lambda: Bytes(32 * 2**20), json_schema_extra={"default": "32 MiB"})
@@ -81,6 +97,10 @@ class Gateway(Section):
             raise wrong(f"names {', '.join(twice)} twice, must name each client once", "keys")
         if self.open and self.keys:
             raise wrong("is true while keys are given, must be false; or remove the keys", "open")
+        if self.open and self.limits is not None:
+            raise wrong("are given while open is true, but are for each client; give keys instead", "limits")
+        if self.plain and self.tls is not None:
+            raise wrong("is true beside tls, must be one of the two", "plain")
         return self
 
 

@@ -243,7 +243,7 @@ def test_moved_ports_and_addresses_are_followed(project: Project, environment: P
     project.write("light", content)
     project.init("light")
     project.up("light").ok()
-    content["gateway"] = {**content["gateway"], "bind": "0.0.0.0"}
+    content["gateway"] = {**content["gateway"], "bind": "0.0.0.0", "plain": True}
     content["hosts"]["here"]["engine_ports"] += 500
     project.write("light", content)
     project.up("light").ok()
