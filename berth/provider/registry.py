@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from berth.provider.operation import Operation
+from berth.provider.operations.cdi_specification import CdiSpecification
+from berth.provider.operations.container_toolkit import ContainerToolkit
 from berth.provider.operations.directory import Directory
+from berth.provider.operations.docker_configuration import DockerConfiguration
+from berth.provider.operations.docker_engine import DockerEngine
 from berth.provider.operations.file import File
 from berth.provider.operations.gateway_configuration import GatewayConfiguration
 from berth.provider.operations.hub_model import HubModel
@@ -20,7 +24,11 @@ from berth.provider.operations.supervisor import Supervisor
 from berth.provider.operations.workspace import Workspace
 
 _ALL: tuple[Operation[Any], ...] = (
+    CdiSpecification(),
+    ContainerToolkit(),
     Directory(),
+    DockerConfiguration(),
+    DockerEngine(),
     File(),
     GatewayConfiguration(),
     HubModel(),

@@ -11,7 +11,11 @@ from typing import Any, ClassVar
 import pulumi
 
 from berth.provider.operation import Want
+from berth.provider.operations.cdi_specification import CdiSpecificationWant
+from berth.provider.operations.container_toolkit import ContainerToolkitWant
 from berth.provider.operations.directory import DirectoryWant
+from berth.provider.operations.docker_configuration import DockerConfigurationWant
+from berth.provider.operations.docker_engine import DockerEngineWant
 from berth.provider.operations.file import FileWant
 from berth.provider.operations.gateway_configuration import GatewayConfigurationWant
 from berth.provider.operations.hub_model import HubModelWant
@@ -186,3 +190,39 @@ class LoadTest(_Resource):
         self, name: str, want: LoadTestWant, opts: pulumi.ResourceOptions | None = None, late: Late | None = None
     ) -> None:
         super().__init__(name, want, opts, late)
+
+
+class DockerEngine(_Resource):
+    """Docker, running; see `DockerEngineWant`."""
+
+    kind = "berth:host:DockerEngine"
+
+    def __init__(self, name: str, want: DockerEngineWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class DockerConfiguration(_Resource):
+    """Settings of Docker's daemon; see `DockerConfigurationWant`."""
+
+    kind = "berth:host:DockerConfiguration"
+
+    def __init__(self, name: str, want: DockerConfigurationWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class ContainerToolkit(_Resource):
+    """The configured container toolkit; see `ContainerToolkitWant`."""
+
+    kind = "berth:host:ContainerToolkit"
+
+    def __init__(self, name: str, want: ContainerToolkitWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class CdiSpecification(_Resource):
+    """The CDI specification of the host's GPUs; see `CdiSpecificationWant`."""
+
+    kind = "berth:host:CdiSpecification"
+
+    def __init__(self, name: str, want: CdiSpecificationWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
