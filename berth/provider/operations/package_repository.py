@@ -2,15 +2,81 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from berth.facts import HostFacts
-from berth.provider.command import Command
+from berth.provider.command import Command, leashed, put, shell
+from berth.provider.errors import BadInput
+from berth.provider.host import Host
 from berth.provider.operation import FactOperation, Want
-from berth.provider.packaging import Manager
+from berth.provider.packaging import Manager, apt, sources
+from berth.provider.packaging.openpgp import UntrustedKey, fingerprints, only
+from berth.provider.packaging.running import run
+
+_AWAY = """
+for file do
+  if [ -e "$file" ]; then mv -f -- "$file" "$file.save"; fi
+done
+"""
+
+# Into a folder that only root may write, by whatever of these is there; apt-helper knows the proxy that apt has.
+_FETCH = """
+new=$(mktemp -d)
+trap 'rm -rf -- "$new"' EXIT
+why="curl, wget or apt is needed to fetch it"
+for tool in curl wget /usr/lib/apt/apt-helper; do
+  command -v "$tool" > /dev/null || continue
+  case $tool in
+    curl) set -- "$1" curl -fsSL --retry 3 --max-time 120 --max-filesize 1000000 -o "$new/key" -- "$1" ;;
+    wget) set -- "$1" wget -q --tries=3 --timeout=60 -O "$new/key" -- "$1" ;;
+    *) set -- "$1" "$tool" -q download-file "$1" "$new/key" ;;
+  esac
+  address=$1
+  shift
+  if why=$("$@" 2>&1); then base64 < "$new/key"; exit 0; fi
+  set -- "$address"
+done
+printf '%s\\n' "$why" >&2
+exit 1
+"""
+
+# $1 how long to wait, $2 the entry's file, $3 its text, $4 the key's file, which apt's own user must be able to read.
+_ADD_APT = (
+    "wait_s=$1\n"
+    + apt.WAIT
+    + """
+new=$(mktemp -d)
+trap 'rm -rf -- "$new"' EXIT
+chmod 0755 "${4%/*}"
+mkdir -p -- "${2%/*}"
+printf %s "$3" > "$new/new.sources"
+if ! LC_ALL=C apt-get -q update -o Dir::Etc::sourcelist="$new/new.sources" -o Dir::Etc::sourceparts=/dev/null \\
+  -o APT::Get::List-Cleanup=0 -o APT::Update::Error-Mode=any -o Acquire::Retries=3; then exit 100; fi
+install -m 0644 -- "$new/new.sources" "$2.berth-new"
+mv -f -- "$2.berth-new" "$2"
+"""
+)
+
+# $1 the entry's file, $2 its text.
+_ADD_DNF = """
+new=$(mktemp -d)
+trap 'rm -rf -- "$new"' EXIT
+printf %s "$2" > "$new/new.repo"
+LC_ALL=C dnf -y --setopt=reposdir="$new" --setopt=skip_if_unavailable=False --setopt=retries=3 --refresh makecache
+install -m 0644 -- "$new/new.repo" "$1.berth-new"
+mv -f -- "$1.berth-new" "$1"
+"""
+
+_REMOVE = """
+rm -f -- "$1" "$2"
+"""
+
+_WAIT_S = 600
+_REFRESH_S = 900.0
 
 _Word = Annotated[str, StringConstraints(pattern=r"^[^\s#\[\]]+$")]
 _Path = Annotated[str, StringConstraints(pattern=r"^/\S+$")]
@@ -23,7 +89,10 @@ class PackageRepositoryWant(Want):
     repository and has no components. The key is given as text (`key`, armoured) or fetched by the host itself from
     `key_url`; either way it must have `fingerprint`, in full. Other keys beside it in the same text are not written.
     `signed` is what the publisher of a dnf repository signs. `obsolete` are files of earlier guides that are moved away
-    (to NAME.save) since they declare the same repository in another way; any other such file is refused, by its name.
+    (to FILE.save) since they declare the same repository in another way; any other such file is refused, by its name.
+
+    `entry` is there to be observed. The entry is put in place only once its index has been fetched, so that one that is
+    there has proved to work.
     """
 
     manager: Manager
@@ -37,6 +106,7 @@ class PackageRepositoryWant(Want):
     fingerprint: str = Field(pattern=r"^([0-9A-F]{40}|[0-9A-F]{64})$")
     signed: Literal["packages", "metadata", "both"] = "packages"
     obsolete: list[_Path] = []
+    entry: Literal["as declared", "other", "missing"] = "as declared"
     on_destroy: Literal["keep", "remove"] = "keep"
 
     @model_validator(mode="after")
@@ -51,6 +121,45 @@ class PackageRepositoryWant(Want):
             raise ValueError("components are given with a flat repository (a suite that ends in /); it has none")
         return self
 
+    @property
+    def path(self) -> str:
+        """The file of the entry."""
+        if self.manager == "apt":
+            return f"/etc/apt/sources.list.d/{self.name}.sources"
+        return f"/etc/yum.repos.d/{self.name}.repo"
+
+    @property
+    def key_path(self) -> str:
+        """The file of the key."""
+        if self.manager == "apt":
+            return f"/etc/apt/keyrings/{self.name}.asc"
+        return f"/etc/pki/rpm-gpg/RPM-GPG-KEY-berth-{self.name}"
+
+    def text(self) -> str:
+        """What the entry says."""
+        if self.manager == "apt":
+            return sources.deb822(
+                {
+                    "Types": ["deb"],
+                    "URIs": self.uris,
+                    "Suites": self.suites,
+                    "Components": self.components,
+                    "Architectures": self.architectures,
+                    "Signed-By": [self.key_path],
+                }
+            )
+        return sources.repo(
+            self.name,
+            {
+                "name": self.name,
+                "baseurl": " ".join(self.uris),
+                "enabled": "1",
+                "gpgcheck": str(int(self.signed in {"packages", "both"})),
+                "repo_gpgcheck": str(int(self.signed in {"metadata", "both"})),
+                "gpgkey": f"file://{self.key_path}",
+            },
+        )
+
 
 class PackageRepository(FactOperation[PackageRepositoryWant]):
     """Declares a package repository."""
@@ -64,9 +173,105 @@ class PackageRepository(FactOperation[PackageRepositoryWant]):
         return f"{want.host}:repository:{want.name}"
 
     def seen(self, facts: HostFacts, want: PackageRepositoryWant) -> PackageRepositoryWant | None:
-        """To come."""
-        raise NotImplementedError
+        """The entry, the fingerprint of the key that lies beside it, and which obsolete files are out of the way."""
+        entry, key = facts.files.get(want.path), facts.files.get(want.key_path)
+        gone = [path for path in want.obsolete if path not in facts.files]
+        if entry is None and key is None and gone == want.obsolete:
+            return None
+        found = " and ".join(fingerprints(key.content or "")) if key is not None else "missing"
+        update: dict[str, object] = {"obsolete": gone, "fingerprint": found, "entry": "missing"}
+        if entry is not None:
+            update["entry"] = "as declared" if entry.content == want.text() else "other"
+        if want.key and key is not None and key.content != _written(want):
+            update["key"] = key.content or ""
+        return want.model_copy(update=update)
 
     def steps(self, want: PackageRepositoryWant | None, have: PackageRepositoryWant | None) -> Sequence[Command]:
-        """To come."""
-        raise NotImplementedError
+        """What is obsolete goes, the key comes, and the entry once its index has been fetched."""
+        if want is None:
+            says = f"removing the repository {have.name}" if have is not None else ""
+            return [] if have is None else [shell(_REMOVE, have.path, have.key_path, says=says, root=True)]
+        commands = []
+        if obsolete := [path for path in want.obsolete if have is not None and path not in have.obsolete]:
+            commands.append(shell(_AWAY, *obsolete, says=f"moving away {', '.join(obsolete)}", root=True))
+        same_key = have is not None and (have.fingerprint, have.key) == (want.fingerprint, want.key)
+        if not same_key:
+            commands.append(put(want.key_path, _written(want), root=True))
+        if not same_key or have is None or have.entry != "as declared":
+            commands.append(_add(want))
+        return commands
+
+    async def preflight(self, host: Host, want: PackageRepositoryWant) -> None:
+        """A host of the other kind, another key than the one that is meant, and other entries are seen beforehand."""
+        facts = await host.facts()
+        where = f"repository {want.name} on {host.name}"
+        if problems := [f"{where}: {problem}" for problem in _problems(facts, want)]:
+            raise BadInput("\n".join(problems))
+
+    async def apply(self, host: Host, want: PackageRepositoryWant | None, have: PackageRepositoryWant | None) -> None:
+        """Runs the steps; a key that is given by its address is fetched by the host and looked at here first."""
+        if want is not None and want.key_url and (have is None or have.fingerprint != want.fingerprint):
+            want = want.model_copy(update={"key": await _fetched(host, want)})
+            have = have and have.model_copy(update={"key": ""})
+        for command in self.steps(want, have):
+            await run(host, command)
+
+
+def _add(want: PackageRepositoryWant) -> Command:
+    says = f"reading the index of {', '.join(want.uris)}"
+    if want.manager == "apt":
+        arguments = (str(_WAIT_S), want.path, want.text(), want.key_path)
+        return leashed(shell(_ADD_APT, *arguments, says=says, timeout_s=_REFRESH_S, root=True))
+    return leashed(shell(_ADD_DNF, want.path, want.text(), says=says, timeout_s=_REFRESH_S, root=True))
+
+
+def _written(want: PackageRepositoryWant) -> str:
+    """The key's file: the key that is meant alone. One that is not in the text has been refused before."""
+    try:
+        return only(want.key.encode(), want.fingerprint)
+    except UntrustedKey:
+        return ""
+
+
+def look(want: PackageRepositoryWant) -> Command:
+    """Fetches the key to be looked at here."""
+    return shell(_FETCH, want.key_url, says=f"fetching the key {want.key_url}", timeout_s=600)
+
+
+async def _fetched(host: Host, want: PackageRepositoryWant) -> str:
+    """The key from its address, armoured.
+
+    Raises:
+        BadInput: it is another key.
+    """
+    answer = await run(host, look(want))
+    try:
+        return only(base64.b64decode(answer.stdout), want.fingerprint)
+    except UntrustedKey as problem:
+        raise BadInput(
+            f"repository {want.name} on {host.name}: {want.key_url} {problem}; nothing was changed; compare with what "
+            "the publisher says, and declare the fingerprint only when you trust it"
+        ) from None
+
+
+def _problems(facts: HostFacts, want: PackageRepositoryWant) -> list[str]:
+    problems = []
+    if facts.package_manager != want.manager:
+        problems.append(f"the host has {facts.package_manager or 'neither apt nor dnf'}, must have {want.manager}")
+    if not facts.root:
+        problems.append("adding it needs root, which this login cannot become; log in as root or allow it sudo")
+    if want.key:
+        try:
+            only(want.key.encode(), want.fingerprint)
+        except UntrustedKey as problem:
+            problems.append(f"the text of its key {problem}")
+    if want.manager == "apt":
+        others = sources.also_declared(facts, want.path, want.uris, want.suites)
+    else:
+        others = sources.also_named(facts, want.path, want.name)
+    problems += [
+        f"{path} declares it as well, must be the only one; remove it there, or name the file in obsolete"
+        for path in others
+        if path not in want.obsolete
+    ]
+    return problems
