@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from berth.provider import command
 from berth.provider.operation import FactOperation, Want
+from berth.provider.packaging import apt, dnf, surviving
 from berth.provider.registry import OPERATIONS
-from tests.provider.operations.tables.case import Case, Table, row
+from tests.provider.operations.tables.case import Case, Table, row, unwrapped
 
 FOLDER = Path(__file__).with_name("tables")
 TABLES: dict[str, Table] = {
@@ -34,8 +35,10 @@ def module(table: Table) -> ModuleType:
 
 
 def scripts(of: ModuleType) -> dict[str, str]:
-    """The scripts of a module, and those that it shares, by their text."""
+    """The scripts of a module, and those that it shares, by their text; those for package managers as `apt._INSTALL`."""
     found = [*vars(command).items(), *vars(of).items()]
+    for shared in (apt, dnf, surviving):
+        found += [(f"{shared.__name__.rpartition('.')[2]}.{name}", text) for name, text in vars(shared).items()]
     return {text: name for name, text in found if isinstance(text, str) and "\n" in text}
 
 
@@ -87,7 +90,8 @@ def builders(tree: ast.Module) -> Iterator[tuple[int, range]]:
 def test_no_value_becomes_a_part_of_a_script(name: str, case: Case) -> None:
     for want, have in hostile(case):
         for made in TABLES[name].operation.steps(want, have):
-            texts = [made.argv[3]] if made.argv[:3] == ("sh", "-eu", "-c") else []
+            argv, _ = unwrapped(made, scripts(module(TABLES[name])))
+            texts = [argv[3]] if argv[:3] == ("sh", "-eu", "-c") else []
             assert not any("/tmp/owned" in text for text in texts)
 
 
