@@ -61,7 +61,10 @@ class GpuFact(_Fact):
 
 
 class GpuProcess(_Fact):
-    """Memory in bytes that a process holds on a GPU; `cgroup`, `command` (its short name) and `output` tell whose."""
+    """Memory in bytes that a process holds on a GPU; `cgroup`, `command` (its short name) and `output` tell whose.
+
+    Inside a container the driver names no process: those that have a card open are listed, with an empty uuid and 0.
+    """
 
     uuid: str
     pid: int

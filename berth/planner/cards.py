@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from berth.catalogue import gpus
 from berth.catalogue.gpus import Gpu, UnknownGpu
 from berth.catalogue.units import Bytes
-from berth.planner.facts import CardFacts, HostFacts
+from berth.facts import HostFacts
+from berth.facts.model import GpuFact
+from berth.planner.facts import foreign
 from berth.planner.notes import refusal, warning
 from berth.planner.plan import Card, Note
 from berth.spec.hosts import Gpus
@@ -30,7 +32,7 @@ def host_slots(stack: Stack, facts: Mapping[str, HostFacts], notes: list[Note]) 
     found: dict[str, tuple[Slot, ...]] = {}
     for name, host in stack.hosts.items():
         declared = tuple(_declared(host.gpus, f"hosts.{name}", notes))
-        observed = facts[name].cards if name in facts else ()
+        observed = facts[name].gpus if name in facts else ()
         if observed:
             notes += _differences(name, declared, observed)
             found[name] = tuple(_observed(card) for card in observed)
@@ -80,22 +82,23 @@ def _declared(kinds: Sequence[Gpus], where: str, notes: list[Note]) -> Iterator[
             index += 1
 
 
-def _observed(facts: CardFacts) -> Slot:
+def _observed(facts: GpuFact) -> Slot:
+    total = Bytes(facts.memory)
     try:
-        gpu = gpus.find(facts.model, facts.total)
+        gpu = gpus.find(facts.name, total)
     except UnknownGpu:
-        card = Card(index=facts.index, model=facts.model, total=facts.total)
-        return Slot(card=card, gpu=None, foreign=facts.used_by_others)
-    if not gpus.same_size(gpu.memory, facts.total):
+        card = Card(index=facts.index, model=facts.name, total=total)
+        return Slot(card=card, gpu=None, foreign=foreign(facts))
+    if not gpus.same_size(gpu.memory, total):
         scale = gpu.cuda_total / gpu.memory
-        gpu = replace(gpu, memory=facts.total, cuda_total=Bytes(round(facts.total * scale)))
-    return Slot(card=Card(index=facts.index, model=gpu.id, total=facts.total), gpu=gpu, foreign=facts.used_by_others)
+        gpu = replace(gpu, memory=total, cuda_total=Bytes(round(total * scale)))
+    return Slot(card=Card(index=facts.index, model=gpu.id, total=total), gpu=gpu, foreign=foreign(facts))
 
 
-def _differences(host: str, declared: Sequence[Slot], observed: Sequence[CardFacts]) -> Iterator[Note]:
+def _differences(host: str, declared: Sequence[Slot], observed: Sequence[GpuFact]) -> Iterator[Note]:
     where = f"hosts.{host}.gpus"
     if not declared:
-        listed = ", ".join(f"{card.model} ({card.total})" for card in observed)
+        listed = ", ".join(f"{card.name} ({Bytes(card.memory)})" for card in observed)
         yield warning(where, f"is not said, the host has {listed}; write it down so that plans without access know it")
         return
     have = [_observed(card).card.model for card in observed]

@@ -9,12 +9,13 @@ from functools import cache
 from berth.catalogue import models
 from berth.catalogue.models import ModelShape
 from berth.engines import random_model
+from berth.facts import HostFacts
 from berth.planner.advice import advice
 from berth.planner.cards import cluster_gpus, host_slots
 from berth.planner.checks import check
 from berth.planner.compatibility import compatibility
 from berth.planner.door import gateway, load, smoke
-from berth.planner.facts import HostFacts
+from berth.planner.facts import driver_of
 from berth.planner.notes import refusal, remark, warning
 from berth.planner.placement import Placement, with_ports
 from berth.planner.plan import Card, ClusterPlan, HostPlan, Local, Note, Plan, Ssh
@@ -88,7 +89,7 @@ def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts
     return Plan(
         stack=name,
         profile=profile,
-        hosts={host: _host(host, settings, cards[host]) for host, settings in stack.hosts.items()},
+        hosts={host: host_plan(host, settings, cards[host]) for host, settings in stack.hosts.items()},
         replicas=replicas,
         gateway=door,
         smoke=tuple(smoke(stack)),
@@ -151,7 +152,7 @@ def _driver(stack: Stack, host: str, facts: Mapping[str, HostFacts]) -> str | No
         return wanted.version
     if wanted is not None and wanted.branch is not None:
         return f"{wanted.branch}.{_NEWEST_OF_BRANCH}"
-    return facts[host].driver if host in facts else None
+    return driver_of(facts[host]) if host in facts else None
 
 
 def _memory_notes(sizes: Sequence[Sized], cards: Sequence[CardVerdict]) -> Iterator[Note]:
@@ -202,7 +203,8 @@ def _choice(one: Sized) -> str:
     return f"is not said: {serving.share:g} of the card is chosen"
 
 
-def _host(name: str, host: Host, cards: tuple[Card, ...]) -> HostPlan:
+def host_plan(name: str, host: Host, cards: tuple[Card, ...] = ()) -> HostPlan:
+    """One machine of the plan; how it is reached is known before its cards are."""
     connection: Local | Ssh = Local()
     if host.connection != "local":
         connection = Ssh(**host.connection.ssh.model_dump())

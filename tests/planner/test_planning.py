@@ -7,11 +7,12 @@ import pytest
 import yaml
 
 from berth.catalogue.units import Bytes
-from berth.planner.facts import CardFacts, HostFacts
+from berth.facts.model import DriverFact
 from berth.planner.plan import HubWeights, ImageEngine, PackagedEngine, Plan, RandomWeights, ReplicaPlan
 from berth.planner.planning import plan
 from berth.planner.verdict import Verdict
 from berth.spec import Stack, load, loads
+from tests.facts.fixtures import recorded
 
 STACKS = Path(__file__).parents[2] / "stacks"
 TINYLLAMA, QWEN, YI = "TinyLlama/TinyLlama-1.1B-Chat-v1.0", "Qwen/Qwen2.5-3B-Instruct", "01-ai/Yi-6B-Chat"
@@ -211,7 +212,8 @@ def test_a_model_of_unknown_name_is_planned_by_its_shape():
 
 
 def test_facts_come_before_what_is_declared():
-    facts = {"box": HostFacts(cards=(CardFacts(index=0, model="NVIDIA A40", total=Bytes.from_mib(46068)),))}
+    one = recorded("a40x2-pod")
+    facts = {"box": one.model_copy(update={"gpus": one.gpus[:1]})}
     wrong = plan(stack("rtx-5090", 1, a=model(QWEN)), "x", facts=facts)
     assert [note.where for note in wrong.refusals] == ["hosts.box.gpus"]
     assert wrong.cards[0].model == "a40"
@@ -222,18 +224,18 @@ def test_facts_come_before_what_is_declared():
 
 def test_what_others_hold_on_a_card_is_counted():
     def decided(used: float) -> Plan:
-        card = CardFacts(index=0, model="NVIDIA A40", total=Bytes.from_mib(46068), used_by_others=Bytes.from_gib(used))
-        return plan(
-            stack("a40", 1, a=model(QWEN, share=0.5, context=4096)), "x", facts={"box": HostFacts(cards=(card,))}
-        )
+        one = recorded("a40x2-pod")
+        card = one.gpus[0].model_copy(update={"used": Bytes.from_gib(used)})
+        facts = {"box": one.model_copy(update={"gpus": (card,)})}
+        return plan(stack("a40", 1, a=model(QWEN, share=0.5, context=4096)), "x", facts=facts)
 
     assert decided(0).verdict is Verdict.FITS
     assert decided(30).verdict is Verdict.DOES_NOT_FIT
 
 
 def test_an_old_driver_that_was_observed_is_refused():
-    card = CardFacts(index=0, model="NVIDIA GeForce RTX 5090", total=Bytes.from_mib(32607))
-    facts = {"box": HostFacts(cards=(card,), driver="545.23.08")}
+    one = recorded("rtx5090-ubuntu2404")
+    facts = {"box": one.model_copy(update={"driver": DriverFact(loaded="545.23.08")})}
     decided = plan(stack("rtx-5090", 1, a=model(QWEN)), "x", facts=facts)
     assert any("the driver is 545.23.8, must be 570" in note.text for note in decided.refusals)
 

@@ -14,6 +14,7 @@ QUERY = (
 )
 """What nvidia-smi is asked for; its banner is for people and changes."""
 
+# In a container the driver tells of no process, so those that have a card open are listed, without what they use.
 SCRIPT = (
     r"""
 part pci
@@ -29,8 +30,14 @@ part gpus; within 30 nvidia-smi --query-gpu="""
     + QUERY
     + r""" --format=csv,noheader,nounits 2>&1; echo "status $?"
 part gpu_processes
-within 30 nvidia-smi --query-compute-apps=gpu_uuid,pid,used_memory --format=csv,noheader,nounits |
-while IFS=', ' read -r uuid pid memory; do
+{ used=$(within 30 nvidia-smi --query-compute-apps=gpu_uuid,pid,used_memory --format=csv,noheader,nounits)
+  case $used in
+    GPU-*) printf '%s\n' "$used" ;;
+    *) for file in /proc/[0-9]*; do
+         case $(readlink "$file"/fd/*) in *'/dev/nvidia'[0-9]*) echo "-, ${file#/proc/}, 0" ;; esac
+       done ;;
+  esac
+} | while IFS=', ' read -r uuid pid memory; do
   case $pid in '' | *[!0-9]*) continue ;; esac
   read -r comm < "/proc/$pid/comm" || comm=
   cgroup=
@@ -116,7 +123,9 @@ def _on(word: str) -> bool | None:
 def _processes(found: Sections) -> list[GpuProcess]:
     split = [line.split("\t") for line in lines(found, "gpu_processes")]
     return [
-        GpuProcess(uuid=uuid, pid=int(pid), memory=_mib(memory), command=command, cgroup=cgroup, output=output)
+        GpuProcess(
+            uuid=uuid.strip("-"), pid=int(pid), memory=_mib(memory), command=command, cgroup=cgroup, output=output
+        )
         for uuid, pid, memory, command, cgroup, output in (row for row in split if len(row) == 6)
     ]
 
