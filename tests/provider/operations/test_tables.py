@@ -35,7 +35,7 @@ def module(table: Table) -> ModuleType:
 
 
 def scripts(of: ModuleType) -> dict[str, str]:
-    """The scripts of a module, and those that it shares, by their text; those for package managers as `apt._INSTALL`."""
+    """The scripts of a module, and those that it shares, by their text; package managers' as `apt._INSTALL`."""
     found = [*vars(command).items(), *vars(of).items()]
     for shared in (apt, dnf, surviving):
         found += [(f"{shared.__name__.rpartition('.')[2]}.{name}", text) for name, text in vars(shared).items()]
@@ -52,9 +52,19 @@ def test_the_steps_are_those_of_the_table(name: str, case: Case) -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_command_that_it_may_run_is_in_its_table(name: str) -> None:
-    table = TABLES[name]
-    source = Path(module(table).__file__ or "")
-    building = dict(builders(ast.parse(source.read_text())))
+    missed = unused(module(TABLES[name]), [TABLES[name]])
+    assert not missed, f"no case of the table makes the commands of {', '.join(missed)}"
+
+
+@pytest.mark.parametrize("shared", [apt, dnf], ids=["apt", "dnf"])
+def test_every_command_for_a_package_manager_is_in_some_table(shared: ModuleType) -> None:
+    missed = unused(shared, list(TABLES.values()))
+    assert not missed, f"no case of any table makes the commands of {', '.join(missed)}"
+
+
+def unused(of: ModuleType, tables: list[Table]) -> list[str]:
+    """The places in a module where commands are built that no case of the tables comes to."""
+    source = Path(of.__file__ or "")
     ran: set[int] = set()
 
     def trace(frame: FrameType, event: str, arg: Any) -> Any:
@@ -68,12 +78,13 @@ def test_every_command_that_it_may_run_is_in_its_table(name: str) -> None:
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        for case in table.cases:
-            list(table.operation.steps(case.want, case.have))
+        for table in tables:
+            for case in table.cases:
+                list(table.operation.steps(case.want, case.have))
     finally:
         sys.settrace(before)
-    missed = [f"{source.name}:{line}" for line, whole in building.items() if not ran & set(whole)]
-    assert not missed, f"no case of the table makes the commands of {', '.join(missed)}"
+    building = dict(builders(ast.parse(source.read_text())))
+    return [f"{source.name}:{line}" for line, whole in building.items() if not ran & set(whole)]
 
 
 def builders(tree: ast.Module) -> Iterator[tuple[int, range]]:
