@@ -1,15 +1,16 @@
 """What an inference engine is to the rest of Berth, whichever one it is.
 
 One module per engine holds everything that is particular about it: how it is started, when it is ready, what its log
-lines mean, how it is installed. The planner and the components speak to the `Engine` protocol alone.
+lines mean, how it is installed. The planner and the components speak to an `Engine` alone.
 """
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 Argument = str | int | float | bool | None
 """The value of one flag; True is a bare flag, False its `--no-` form, None leaves the flag out."""
@@ -137,34 +138,27 @@ class Failure:
         return f"{self.cause}; {self.cure}"
 
 
-class Engine(Protocol):
-    """An inference engine with an OpenAI-compatible HTTP server."""
+class Engine(ABC):
+    """An inference engine with an OpenAI-compatible HTTP server; what its modules say of it is in the class variables.
 
-    @property
-    def name(self) -> str:
-        """The engine's name in a stack file."""
-        ...
+    `failures` are those whose log lines are known, the more telling first; `stages` are patterns of log lines and what
+    they say about how far a start is; `terminal` is the pattern of lines after which the server ends. `variables` are
+    what it needs in its environment beside what all engines need.
+    """
 
-    @property
-    def health_path(self) -> str:
-        """The path that answers 200 when the engine is alive and its model is loaded."""
-        ...
+    name: ClassVar[str]
+    health_path: ClassVar[str] = "/health"
+    """Answers 200 when the engine is alive and its model is loaded."""
+    probe_path: ClassVar[str] = "/health"
+    """Answers 200 when the engine is ready for requests."""
+    models_path: ClassVar[str] = "/v1/models"
+    metrics_path: ClassVar[str] = "/metrics"
+    failures: ClassVar[tuple[Failure, ...]]
+    stages: ClassVar[tuple[tuple[str, str], ...]]
+    terminal: ClassVar[str]
+    variables: ClassVar[Mapping[str, str]] = {}
 
-    @property
-    def models_path(self) -> str:
-        """The path that lists the served models."""
-        ...
-
-    @property
-    def metrics_path(self) -> str:
-        """The path of the Prometheus metrics."""
-        ...
-
-    @property
-    def failures(self) -> tuple[Failure, ...]:
-        """The failures whose log lines are known, the more telling first."""
-        ...
-
+    @abstractmethod
     def command(
         self,
         environment: str | None,
@@ -176,30 +170,8 @@ class Engine(Protocol):
         port: int,
     ) -> list[str]:
         """The argument list that starts the server; `environment` holds `bin/`, None is an image's own PATH."""
-        ...
 
-    def environment_variables(
-        self, device: Device, *, version: str, cards: Sequence[int] = (), offline: bool = False
-    ) -> dict[str, str]:
-        """What the server's process environment needs; `offline` keeps it from asking a model hub."""
-        ...
-
-    def ready_probe(self, environment: str | None, port: int) -> list[str]:
-        """A command that exits with 0 when the server on 127.0.0.1 is ready; it ends within 5 seconds."""
-        ...
-
-    def progress(self, line: str) -> str | None:
-        """What a log line says about how far a start is, in a few words; None when it says nothing."""
-        ...
-
-    def startup_terminal(self, line: str) -> bool:
-        """Whether a log line shows that this start has failed for good and waiting longer is in vain."""
-        ...
-
-    def explain(self, lines: Iterable[str]) -> Failure | None:
-        """The failure that log lines show, its facts filled in; None when nothing known is found."""
-        ...
-
+    @abstractmethod
     def render(
         self,
         intent: Intent,
@@ -210,11 +182,43 @@ class Engine(Protocol):
         unchecked: Mapping[str, Any] | None = None,
     ) -> Rendered:
         """The flags of a release for an intent, a user's `args` (checked) and `unchecked` ones (passed on)."""
-        ...
 
+    @abstractmethod
     def packaged(self, version: str, device: Device) -> Package | None:
         """How this version is installed for a device; None when it comes as an image only."""
-        ...
+
+    def environment_variables(
+        self, device: Device, *, version: str, cards: Sequence[int] = (), offline: bool = False
+    ) -> dict[str, str]:
+        """What the server's process environment needs; `offline` keeps it from asking a model hub.
+
+        No usage reports, no colours in the log, and cards by their place on the bus.
+        """
+        del version  # the same in all releases so far
+        variables = {**self.variables, "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "NO_COLOR": "1"}
+        if offline:
+            variables["HF_HUB_OFFLINE"] = "1"
+        if device == "cuda":
+            # Without PCI_BUS_ID, CUDA counts the fastest card first and nvidia-smi's numbers mean other cards.
+            variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+            variables["CUDA_VISIBLE_DEVICES"] = ",".join(str(card) for card in cards)
+        return variables
+
+    def ready_probe(self, environment: str | None, port: int) -> list[str]:
+        """A command that exits with 0 when the server on 127.0.0.1 is ready; it ends within 5 seconds."""
+        return http_probe(environment, port, self.probe_path)
+
+    def progress(self, line: str) -> str | None:
+        """What a log line says about how far a start is, in a few words; None when it says nothing."""
+        return stage(self.stages, line)
+
+    def startup_terminal(self, line: str) -> bool:
+        """Whether a log line shows that this start has failed for good and waiting longer is in vain."""
+        return re.search(self.terminal, line) is not None
+
+    def explain(self, lines: Iterable[str]) -> Failure | None:
+        """The failure that log lines show, its facts filled in; None when nothing known is found."""
+        return explain(self.failures, lines)
 
 
 def explain(failures: Sequence[Failure], lines: Iterable[str]) -> Failure | None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from berth.engines import contract
 from berth.engines.arguments import Gone, Owned, Rendering
-from berth.engines.contract import Arguments, Device, Failure, Intent, Package, Rendered
+from berth.engines.contract import Arguments, Device, Engine, Failure, Intent, Package, Rendered, flags
 from berth.engines.cuda_failures import CUDA_FAILURES
 from berth.engines.hub_failures import HUB_FAILURES
 from berth.engines.process_failures import PROCESS_FAILURES
@@ -101,16 +98,17 @@ _STAGES: tuple[tuple[str, str], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Sglang:
+_TERMINAL = r"error: (?:unrecognized arguments|argument )|Received sigquit from a child process"
+
+
+class Sglang(Engine):
     """The engine `sglang`."""
 
-    name: str = "sglang"
-    # /health_generate answers only after a token was made, but a busy engine answers it late: the watcher asks it.
-    health_path: str = "/health"
-    models_path: str = "/v1/models"
-    metrics_path: str = "/metrics"
-    failures: tuple[Failure, ...] = _FAILURES
+    name = "sglang"
+    probe_path = "/health_generate"  # makes a token: the port opens before the engine can answer
+    failures = _FAILURES
+    stages = _STAGES
+    terminal = _TERMINAL
 
     def command(
         self,
@@ -128,40 +126,8 @@ class Sglang:
         return [
             *(python, "-m", "sglang.launch_server", "--model-path", model, "--host", host, "--port", str(port)),
             *names,
-            *contract.flags(arguments),
+            *flags(arguments),
         ]
-
-    def environment_variables(
-        self, device: Device, *, version: str, cards: Sequence[int] = (), offline: bool = False
-    ) -> dict[str, str]:
-        """Cards by their place on the bus; no telemetry of the hub's library."""
-        del version  # the same in all releases so far
-        variables = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "NO_COLOR": "1"}
-        if offline:
-            variables["HF_HUB_OFFLINE"] = "1"
-        if device == "cuda":
-            variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-            variables["CUDA_VISIBLE_DEVICES"] = ",".join(str(card) for card in cards)
-        return variables
-
-    def ready_probe(self, environment: str | None, port: int) -> list[str]:
-        """Asks for one token: the port opens before the engine can answer."""
-        return contract.http_probe(environment, port, "/health_generate")
-
-    def progress(self, line: str) -> str | None:
-        """The stage of a start that a log line announces."""
-        return contract.stage(_STAGES, line)
-
-    def startup_terminal(self, line: str) -> bool:
-        """The lines after which the server process ends."""
-        return (
-            re.search(r"error: (?:unrecognized arguments|argument )|Received sigquit from a child process", line)
-            is not None
-        )
-
-    def explain(self, lines: Iterable[str]) -> Failure | None:
-        """The failure that log lines show; see `contract.explain`."""
-        return contract.explain(self.failures, lines)
 
     def render(
         self,
@@ -278,4 +244,4 @@ def _count(value: Any, default: int) -> int:
     return max(value, 0) if isinstance(value, int) and not isinstance(value, bool) else default
 
 
-SGLANG: contract.Engine = Sglang()
+SGLANG: Engine = Sglang()

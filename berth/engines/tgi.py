@@ -5,14 +5,11 @@ In maintenance since December 2025; 3.3.7 is its last release.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from berth.engines import contract
 from berth.engines.arguments import Gone, Owned, Rendering
-from berth.engines.contract import Arguments, Device, Failure, Intent, Package, Rendered
+from berth.engines.contract import Arguments, Device, Engine, Failure, Intent, Package, Rendered, flags
 from berth.engines.cuda_failures import CUDA_FAILURES
 from berth.engines.hub_failures import HUB_FAILURES
 from berth.engines.process_failures import PROCESS_FAILURES
@@ -93,15 +90,16 @@ _STAGES: tuple[tuple[str, str], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Tgi:
+_TERMINAL = r"^error: |ShardCannotStart|WebserverFailed|DownloadError|ArgumentValidation"
+
+
+class Tgi(Engine):
     """The engine `tgi`."""
 
-    name: str = "tgi"
-    health_path: str = "/health"
-    models_path: str = "/v1/models"
-    metrics_path: str = "/metrics"
-    failures: tuple[Failure, ...] = _FAILURES
+    name = "tgi"
+    failures = _FAILURES
+    stages = _STAGES
+    terminal = _TERMINAL
 
     def command(
         self,
@@ -118,38 +116,7 @@ class Tgi:
         program = (
             f"{environment}/bin/text-generation-launcher" if environment is not None else "text-generation-launcher"
         )
-        return [program, "--model-id", model, "--hostname", host, "--port", str(port), *contract.flags(arguments)]
-
-    def environment_variables(
-        self, device: Device, *, version: str, cards: Sequence[int] = (), offline: bool = False
-    ) -> dict[str, str]:
-        """Cards by their place on the bus; no telemetry of the hub's library."""
-        del version  # the same in all releases so far
-        variables = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "NO_COLOR": "1"}
-        if offline:
-            variables["HF_HUB_OFFLINE"] = "1"
-        if device == "cuda":
-            variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-            variables["CUDA_VISIBLE_DEVICES"] = ",".join(str(card) for card in cards)
-        return variables
-
-    def ready_probe(self, environment: str | None, port: int) -> list[str]:
-        """Asks /health, which makes a token once and the answers from then on."""
-        return contract.http_probe(environment, port, self.health_path)
-
-    def progress(self, line: str) -> str | None:
-        """The stage of a start that a log line announces."""
-        return contract.stage(_STAGES, line)
-
-    def startup_terminal(self, line: str) -> bool:
-        """The lines after which the launcher ends."""
-        return (
-            re.search(r"^error: |ShardCannotStart|WebserverFailed|DownloadError|ArgumentValidation", line) is not None
-        )
-
-    def explain(self, lines: Iterable[str]) -> Failure | None:
-        """The failure that log lines show; see `contract.explain`."""
-        return contract.explain(self.failures, lines)
+        return [program, "--model-id", model, "--hostname", host, "--port", str(port), *flags(arguments)]
 
     def render(
         self,
@@ -243,4 +210,4 @@ def _beyond(rendering: Rendering, intent: Intent) -> None:
             rendering.refuse(key, f"asks for {what}, which tgi does not have; take it out or use vllm")
 
 
-TGI: contract.Engine = Tgi()
+TGI: Engine = Tgi()

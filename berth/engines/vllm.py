@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
-from berth.engines import contract, vllm_arguments
-from berth.engines.contract import Arguments, Device, Failure, Intent, Package, Rendered
+from berth.engines import vllm_arguments
+from berth.engines.contract import Arguments, Device, Engine, Intent, Package, Rendered, flags
 from berth.engines.vllm_failures import VLLM_FAILURES
 
 _CPU_TORCH: Mapping[str, str] = {"0.32.0": "2.13.0"}
@@ -19,15 +17,45 @@ _KEEP_ALIVE_S = 120
 close a connection just as a request goes out on it (its own default is 5 s)."""
 
 
-@dataclass(frozen=True)
-class Vllm:
+_STAGES: tuple[tuple[str, str], ...] = (
+    (r"Application startup complete|Available routes are", "starting the API server"),
+    (r"Starting vLLM (?:API )?server", "starting the API server"),
+    (r"Graph capturing finished", "graphs captured"),
+    (r"Capturing (?:CUDA|cudagraph).*?(?P<done>\d+)/(?P<all>\d+)", "capturing graphs {done}/{all}"),
+    (r"Capturing (?:the model for )?(?:CUDA|cudagraph)", "capturing graphs"),
+    (r"KV cache size: (?P<tokens>[\d,]+) tokens", "KV cache holds {tokens} tokens"),
+    (r"Memory profiling takes|Available KV cache memory|init engine \(profile", "profiling memory"),
+    (r"[Dd]ynamo bytecode transform|Compiling a graph|torch\.compile takes|Directly load the compiled", "compiling"),
+    (r"Loading \S+ checkpoint shards:.*?(?P<done>\d+)/(?P<all>\d+)", "loading weights {done}/{all}"),
+    (r"Loading weights took|Model loading took", "weights loaded"),
+    (r"Starting to load model", "loading weights"),
+    (r"Time spent downloading weights", "weights downloaded"),
+    (r"Downloading .*?(?P<percent>\d+%)", "downloading {percent}"),
+    (r"Initializing an? (?:V\d )?LLM engine", "starting the engine"),
+    (r"Resolved architecture", "reading the model"),
+    (r"vLLM (?:API server )?version|█.*version \S+|non-default args", "starting vLLM"),
+)
+
+_TERMINAL = (
+    r"error: (?:unrecognized arguments|argument )"
+    r"|Engine core initialization failed|EngineCore failed to start|Engine process failed to start"
+    r"|(?:ValueError|OSError|RuntimeError|EnvironmentError|ValidationError): .*(?:max_model_len|address already in use)"
+    r"|\[Errno 98\]|pydantic_core\._pydantic_core\.ValidationError|No package metadata was found for vllm"
+)
+
+
+class Vllm(Engine):
     """The engine `vllm`."""
 
-    name: str = "vllm"
-    health_path: str = "/health"
-    models_path: str = "/v1/models"
-    metrics_path: str = "/metrics"
-    failures: tuple[Failure, ...] = VLLM_FAILURES
+    name = "vllm"
+    failures = VLLM_FAILURES
+    stages = _STAGES
+    terminal = _TERMINAL
+    variables: ClassVar[Mapping[str, str]] = {
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(_KEEP_ALIVE_S),
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_COLOR": "0",
+    }
 
     def command(
         self,
@@ -42,44 +70,7 @@ class Vllm:
         """`vllm serve MODEL …`; the model is positional, as releases from 0.13 on want it."""
         program = f"{environment}/bin/vllm" if environment is not None else "vllm"
         names = ["--served-model-name", *served_names] if served_names else []
-        return [program, "serve", model, "--host", host, "--port", str(port), *names, *contract.flags(arguments)]
-
-    def environment_variables(
-        self, device: Device, *, version: str, cards: Sequence[int] = (), offline: bool = False
-    ) -> dict[str, str]:
-        """No usage reports, no colours in the log, cards by their place on the bus, connections kept long enough."""
-        del version  # the same in all releases so far
-        variables = {
-            "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(_KEEP_ALIVE_S),
-            "VLLM_NO_USAGE_STATS": "1",
-            "DO_NOT_TRACK": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "VLLM_LOGGING_COLOR": "0",
-            "NO_COLOR": "1",
-        }
-        if offline:
-            variables["HF_HUB_OFFLINE"] = "1"
-        if device == "cuda":
-            # Without PCI_BUS_ID, CUDA counts the fastest card first and nvidia-smi's numbers mean other cards.
-            variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-            variables["CUDA_VISIBLE_DEVICES"] = ",".join(str(card) for card in cards)
-        return variables
-
-    def ready_probe(self, environment: str | None, port: int) -> list[str]:
-        """Asks /health: the port opens only when the model is loaded."""
-        return contract.http_probe(environment, port, self.health_path)
-
-    def progress(self, line: str) -> str | None:
-        """The stage of a start that a log line announces."""
-        return contract.stage(_STAGES, line)
-
-    def startup_terminal(self, line: str) -> bool:
-        """The lines after which the server process ends, though its children may linger."""
-        return re.search(_TERMINAL, line) is not None
-
-    def explain(self, lines: Iterable[str]) -> Failure | None:
-        """The failure that log lines show; see `contract.explain`."""
-        return contract.explain(self.failures, lines)
+        return [program, "serve", model, "--host", host, "--port", str(port), *names, *flags(arguments)]
 
     def render(
         self,
@@ -116,30 +107,4 @@ class Vllm:
         )
 
 
-_STAGES: tuple[tuple[str, str], ...] = (
-    (r"Application startup complete|Available routes are", "starting the API server"),
-    (r"Starting vLLM (?:API )?server", "starting the API server"),
-    (r"Graph capturing finished", "graphs captured"),
-    (r"Capturing (?:CUDA|cudagraph).*?(?P<done>\d+)/(?P<all>\d+)", "capturing graphs {done}/{all}"),
-    (r"Capturing (?:the model for )?(?:CUDA|cudagraph)", "capturing graphs"),
-    (r"KV cache size: (?P<tokens>[\d,]+) tokens", "KV cache holds {tokens} tokens"),
-    (r"Memory profiling takes|Available KV cache memory|init engine \(profile", "profiling memory"),
-    (r"[Dd]ynamo bytecode transform|Compiling a graph|torch\.compile takes|Directly load the compiled", "compiling"),
-    (r"Loading \S+ checkpoint shards:.*?(?P<done>\d+)/(?P<all>\d+)", "loading weights {done}/{all}"),
-    (r"Loading weights took|Model loading took", "weights loaded"),
-    (r"Starting to load model", "loading weights"),
-    (r"Time spent downloading weights", "weights downloaded"),
-    (r"Downloading .*?(?P<percent>\d+%)", "downloading {percent}"),
-    (r"Initializing an? (?:V\d )?LLM engine", "starting the engine"),
-    (r"Resolved architecture", "reading the model"),
-    (r"vLLM (?:API server )?version|█.*version \S+|non-default args", "starting vLLM"),
-)
-
-_TERMINAL = (
-    r"error: (?:unrecognized arguments|argument )"
-    r"|Engine core initialization failed|EngineCore failed to start|Engine process failed to start"
-    r"|(?:ValueError|OSError|RuntimeError|EnvironmentError|ValidationError): .*(?:max_model_len|address already in use)"
-    r"|\[Errno 98\]|pydantic_core\._pydantic_core\.ValidationError|No package metadata was found for vllm"
-)
-
-VLLM: contract.Engine = Vllm()
+VLLM: Engine = Vllm()
