@@ -38,6 +38,7 @@ class Proof(pulumi.ComponentResource):
                 host=door.host,
                 port=door.port,
                 prompts={smoke.model: list(smoke.prompts) for smoke in plan.smoke},
+                asks={smoke.model: smoke.asks for smoke in plan.smoke if smoke.asks != "text"},
                 timeout_s=max((smoke.timeout_s for smoke in plan.smoke), default=60),
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[gateway.ready]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from berth.planner.notes import refusal, warning
 from berth.planner.plan import (
@@ -17,7 +18,7 @@ from berth.planner.plan import (
     TlsPlan,
 )
 from berth.spec.gateway import Gateway, Key, Limits
-from berth.spec.models import Model
+from berth.spec.models import Model, Revision
 from berth.spec.problems import nearest
 from berth.spec.stack import Stack
 
@@ -52,7 +53,15 @@ def smoke(stack: Stack) -> Iterator[SmokePlan]:
     """What the proof asks of each model."""
     for model, spec in stack.models.items():
         if spec.prove.smoke and stack.gateway is not None:
-            yield SmokePlan(model=model, prompts=spec.prove.smoke, timeout_s=spec.prove.timeout)
+            asks = _asks(spec.revisions[spec.face])
+            yield SmokePlan(model=model, prompts=spec.prove.smoke, timeout_s=spec.prove.timeout, asks=asks)
+
+
+def _asks(revision: Revision) -> Literal["text", "image", "embedding", "score", "list"]:
+    """What a model of this task answers; the rest has no path through the gateway that a prompt could take."""
+    if revision.task == "generate":
+        return "image" if revision.images_per_prompt else "text"
+    return {"embed": "embedding", "score": "score"}.get(revision.task, "list")  # type: ignore[return-value] # literals
 
 
 def load(stack: Stack) -> Iterator[LoadPlan]:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Literal
 
 from berth.catalogue.units import Bytes
+from berth.planner.prerequisites_plan import PrerequisitesPlan
 from berth.planner.verdict import CardVerdict, ReplicaMemory, Verdict
 
 Argument = str | int | float | bool | None
@@ -67,7 +68,11 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class HostPlan:
-    """One machine. `root` is the folder on it that holds everything this stack makes."""
+    """One machine. `root` is the folder on it that holds everything this stack makes.
+
+    `declares` are the parts of its prerequisites that the stack file names; `prerequisites` what they come to on the
+    machine that was found, None where nothing is declared or the machine was never observed.
+    """
 
     name: str
     connection: Local | Ssh
@@ -76,6 +81,8 @@ class HostPlan:
     init: Literal["auto", "systemd", "supervisord"] = "auto"
     cache: str | None = None
     cards: tuple[Card, ...] = ()
+    declares: frozenset[str] = frozenset()
+    prerequisites: PrerequisitesPlan | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,11 +287,16 @@ class GatewayPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class SmokePlan:
-    """What the proof asks of one model: `prompts` are sent one by one as completions, the first streamed as a chat."""
+    """What the proof asks of one model.
+
+    `text`: the prompts as completions, the first as a streamed chat too; `image`: the same with an image beside the
+    chat; `embedding` and `score`: what such models answer; `list`: only that the model is there.
+    """
 
     model: str
     prompts: tuple[str, ...]
     timeout_s: float
+    asks: Literal["text", "image", "embedding", "score", "list"] = "text"
 
 
 @dataclass(frozen=True, kw_only=True)

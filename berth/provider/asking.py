@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import requests
 
 from berth.provider.http import session
 
+Asks = Literal["text", "image", "embedding", "score", "list"]
+"""What a model is asked for; `list` only that it is there."""
+
 _MAX_TOKENS = 16
+_SIDE = 64
+"""Pixels of the image's side: no vision model's patch is larger."""
 
 
 class Unsatisfied(Exception):
@@ -44,8 +52,8 @@ class Client:
         self._timeout_s = timeout_s
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
-    def prove(self, model: str, prompts: Sequence[str]) -> dict[str, Any]:
-        """The list of models, a completion for each prompt, and a streamed chat with the first.
+    def prove(self, model: str, prompts: Sequence[str], asks: Asks = "text") -> dict[str, Any]:
+        """The list of models, then what the model is for: completions and a streamed chat, a vector, a score.
 
         Raises:
             Unsatisfied: an answer is not what it must be.
@@ -53,12 +61,40 @@ class Client:
         listed = [item["id"] for item in self._json("GET", "/models", None)["data"]]
         if model not in listed:
             raise Unsatisfied(f"GET /v1/models does not list it; it lists {', '.join(listed) or 'nothing'}")
+        match asks:
+            case "list":
+                return {"listed": True}
+            case "embedding":
+                return {"dimensions": self._dimensions(model, prompts)}
+            case "score":
+                return {"scores": self._scores(model, prompts)}
+            case "text":
+                return {"completion_tokens": self._complete(model, prompts), **self.stream(model, prompts[0]).shown()}
+            case "image":
+                seen = [{"type": "image_url", "image_url": {"url": _image()}}, {"type": "text", "text": prompts[0]}]
+                return self.stream(model, seen).shown()
+
+    def _complete(self, model: str, prompts: Sequence[str]) -> int:
         tokens = 0
         for prompt in prompts:
             body = {"model": model, "prompt": prompt, "max_tokens": _MAX_TOKENS}
             answer = self._json("POST", "/completions", body)
             tokens += self._tokens(answer, "POST /v1/completions")
-        return {"completion_tokens": tokens, **self.stream(model, prompts[0]).shown()}
+        return tokens
+
+    def _dimensions(self, model: str, prompts: Sequence[str]) -> int:
+        answer = self._json("POST", "/embeddings", {"model": model, "input": list(prompts)})
+        sizes = {len(item.get("embedding") or ()) for item in answer.get("data") or ()}
+        if len(sizes) != 1 or 0 in sizes:
+            raise Unsatisfied(f"POST /v1/embeddings answered without vectors of one size: {json.dumps(answer)[:300]}")
+        return sizes.pop()
+
+    def _scores(self, model: str, prompts: Sequence[str]) -> int:
+        answer = self._json("POST", "/score", {"model": model, "text_1": prompts[0], "text_2": list(prompts)})
+        found = [item.get("score") for item in answer.get("data") or ()]
+        if len(found) != len(prompts) or not all(isinstance(score, int | float) for score in found):
+            raise Unsatisfied(f"POST /v1/score answered without a score for each: {json.dumps(answer)[:300]}")
+        return len(found)
 
     def _tokens(self, answer: dict[str, Any], where: str) -> int:
         tokens = int((answer.get("usage") or {}).get("completion_tokens", 0))
@@ -66,15 +102,15 @@ class Client:
             raise Unsatisfied(f"{where} answered without a token: {json.dumps(answer)[:300]}")
         return tokens
 
-    def stream(self, model: str, prompt: str, max_tokens: int = _MAX_TOKENS) -> Streamed:
-        """A streamed chat.
+    def stream(self, model: str, content: str | list[dict[str, Any]], max_tokens: int = _MAX_TOKENS) -> Streamed:
+        """A streamed chat; the content is a text, or OpenAI's list of parts.
 
         Raises:
             Unsatisfied: it was refused, or did not end as a stream must.
         """
         body = {
             "model": model,
-            "messages": [{"role": "user", "content": prompt}],
+            "messages": [{"role": "user", "content": content}],
             "max_tokens": max_tokens,
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -125,3 +161,16 @@ def _lines(answer: requests.Response) -> Iterator[str]:
             yield raw.decode()
     except requests.RequestException as error:
         raise Unsatisfied(f"the stream broke off: {error}") from error
+
+
+def _image() -> str:
+    """A small grey picture as a data URL, so that nothing has to be fetched from anywhere."""
+    header = struct.pack(">IIBBBBB", _SIDE, _SIDE, 8, 0, 0, 0, 0)  # eight bits of grey, not interlaced
+    rows = zlib.compress((b"\0" + bytes([128]) * _SIDE) * _SIDE)
+    parts = [_chunk(b"IHDR", header), _chunk(b"IDAT", rows), _chunk(b"IEND", b"")]
+    return "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(parts)).decode()
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    """A part of a PNG file (ISO 15948): its length, kind, content and checksum."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from berth.provider.asking import Client
+from berth.provider.asking import Asks, Client
 from berth.provider.command import Command
 from berth.provider.errors import ProviderError
 from berth.provider.host import Host
@@ -16,12 +16,14 @@ from berth.provider.operation import Operation, Want
 class SmokeTestWant(Want):
     """What is asked: each model's prompts, through the gateway on `port` with `key` (empty when it is open).
 
+    `asks` says of models that are no text models what they are asked for.
     `after` holds whatever a change of which asks for a new proof: the engines' processes, the routes.
     """
 
     port: int
     key: str = ""
     prompts: dict[str, list[str]]
+    asks: dict[str, Asks] = {}
     timeout_s: float = 120
     after: dict[str, Any] = {}
 
@@ -60,7 +62,10 @@ class SmokeTest(Operation[SmokeTestWant]):
             client = Client(f"http://{address}/v1", want.key, want.timeout_s)
             host.say(f"asking {', '.join(want.prompts)}")
             answers = await asyncio.gather(
-                *(asyncio.to_thread(client.prove, model, prompts) for model, prompts in want.prompts.items()),
+                *(
+                    asyncio.to_thread(client.prove, model, prompts, want.asks.get(model, "text"))
+                    for model, prompts in want.prompts.items()
+                ),
                 return_exceptions=True,
             )
         problems = [

@@ -19,6 +19,11 @@ class Gateway(http.server.ThreadingHTTPServer):
     daemon_threads = True
     fault = ""
     asked = 0
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.bodies: list[dict[str, Any]] = []
+
     models = ("one", "two")
 
 
@@ -31,7 +36,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if asked.get("stream"):
+        self.server.bodies.append(asked)
+        if self.path == "/v1/embeddings":
+            sizes = [8 if self.server.fault == "" or index else 4 for index in range(len(asked["input"]))]
+            self._answer(200, {"data": [{"embedding": [0.1] * size} for size in sizes]})
+        elif self.path == "/v1/score":
+            self._answer(200, {"data": [{"score": 0.5} for _ in asked["text_2"][len(self.server.fault) :]]})
+        elif asked.get("stream"):
             lines = [{"choices": [{"delta": {"content": "x"}}]}, {"choices": [], "usage": {"completion_tokens": 3}}]
             text = "".join(f"data: {json.dumps(line)}\n\n" for line in lines)
             self.server.asked += 1
@@ -64,7 +75,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
-    with Gateway(("127.0.0.1", 0), Handler) as server:
+    with Gateway() as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from typing import Any
 
@@ -47,6 +48,31 @@ async def test_an_answer_that_is_not_whole_fails_and_is_named(
         await SmokeTest().outputs(host, smoke(gateway))
     assert problem in str(caught.value)
     assert len(str(caught.value).splitlines()) == 2
+
+
+async def test_models_of_other_tasks_are_asked_for_what_they_answer(host: Host, gateway: Gateway) -> None:
+    gateway.models = ("vectors", "judge", "eyes", "ears")
+    asks = {"vectors": "embedding", "judge": "score", "eyes": "image", "ears": "list"}
+    want = smoke(gateway, prompts={name: ["Hello", "안녕"] for name in asks}, asks=asks)
+    results = (await SmokeTest().outputs(host, want))["results"]
+    assert (results["vectors"], results["judge"], results["ears"]) == (
+        {"dimensions": 8},
+        {"scores": 2},
+        {"listed": True},
+    )
+    assert results["eyes"]["streamed_tokens"] == 3
+    image, text = next(body for body in gateway.bodies if body["model"] == "eyes")["messages"][0]["content"]
+    assert base64.b64decode(image["image_url"]["url"].removeprefix("data:image/png;base64,"))[1:4] == b"PNG"
+    assert text["text"] == "Hello"
+
+
+@pytest.mark.parametrize(("asked", "problem"), [("embedding", "without vectors of one size"), ("score", "a score for")])
+async def test_an_answer_that_is_no_vector_or_score_is_named(
+    host: Host, gateway: Gateway, asked: str, problem: str
+) -> None:
+    gateway.fault = "x"
+    with pytest.raises(ProviderError, match=problem):
+        await SmokeTest().outputs(host, smoke(gateway, prompts={"one": ["Hello", "안녕"]}, asks={"one": asked}))
 
 
 async def test_a_model_that_is_not_listed_is_named_and_the_others_are_not(host: Host, gateway: Gateway) -> None:
