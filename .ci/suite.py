@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".venv" / "bin"
-REAL = "envoy or pulumi or engine or systemd"
+REAL = "envoy or pulumi or engine or systemd or docker"
 CACHE = ROOT / ".pytest_cache" / "suite"  # its own, since whoever runs a test by hand meanwhile writes the usual one
 RECORD = CACHE / "v" / "cache" / "lastfailed"
 NOTHING_COLLECTED = 5  # pytest's status

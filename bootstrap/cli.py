@@ -7,21 +7,25 @@ import signal
 import sys
 from types import FrameType
 
-from bootstrap import environment, pulumi
+from bootstrap import environment, plugins, pulumi
 from bootstrap.errors import BootstrapError
-from bootstrap.pins import FOLDER
+from bootstrap.pins import FOLDER, PLUGINS
 from bootstrap.progress import Progress
 
 
 def main(arguments: list[str]) -> int:
-    """Do what is asked; the folder of Pulumi goes to stdout, everything else to stderr.
+    """Do what is asked; the folder of Pulumi, or of a plugin, goes to stdout, everything else to stderr.
 
     Returns:
         0 when all is there, 1 when something is missing, 130 when interrupted.
     """
     parser = argparse.ArgumentParser(prog="python3 -m bootstrap", description=__doc__)
     parser.add_argument(
-        "what", nargs="*", choices=[[], "venv", "pulumi"], metavar="WHAT", help="venv, pulumi; both when left out"
+        "what",
+        nargs="*",
+        choices=[[], "venv", "pulumi", *PLUGINS],
+        metavar="WHAT",
+        help=f"venv, pulumi; both when left out; or a plugin for programs of your own: {', '.join(PLUGINS)}",
     )
     parser.add_argument("--dev", action="store_true", help="also what tests and checks need")
     parser.add_argument("--source", choices=pulumi.SOURCES, default="auto", help="where Pulumi comes from")
@@ -35,6 +39,9 @@ def main(arguments: list[str]) -> int:
             environment.ensure(FOLDER.parent, progress, dev=options.dev)
         if "pulumi" in what:
             sys.stdout.write(f"{pulumi.ensure(progress, options.source)}\n")
+        for plugin in what:
+            if plugin in PLUGINS:
+                sys.stdout.write(f"{plugins.ensure(PLUGINS[plugin], progress, options.source)}\n")
     except BootstrapError as error:
         progress.warn(f"bootstrap: {error}")
         return 1

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from bootstrap.cache import Cache
@@ -23,12 +24,18 @@ def recipe(item: Program | Script) -> str:
     """What a file is made from: changes when a pin, a checksum or a flag does."""
     how = (item.package, item.ldflags) if isinstance(item, Program) else (item.dependency, item.path)
     digest = hashlib.sha256(" ".join((item.name, *how)).encode())
-    for name in ("go.mod", "go.sum"):
-        digest.update((FOLDER / "go" / item.module / name).read_bytes())
+    for name in ("go.mod", "go.sum", "main.go", "schema.json"):
+        source = FOLDER / "go" / item.module / name
+        digest.update(source.read_bytes() if source.exists() else b"")
     return f"go {digest.hexdigest()[:16]}"
 
 
-def build(cache: Cache, progress: Progress) -> None:
+def build(
+    cache: Cache,
+    progress: Progress,
+    programs: Sequence[Program] = PROGRAMS,
+    scripts: Sequence[Script] = SCRIPTS,
+) -> None:
     """Build what the cache lacks; called by the holder of its lock. What is finished stays finished.
 
     Raises:
@@ -36,11 +43,11 @@ def build(cache: Cache, progress: Progress) -> None:
     """
     go = _go()
     _room(go, cache)
-    for program in PROGRAMS:
+    for program in programs:
         if not cache.has(program.name, recipe(program)):
             with cache.workplace() as folder:
                 cache.put(program.name, _compile(go, program, folder, progress), recipe(program))
-    for script in SCRIPTS:
+    for script in scripts:
         if not cache.has(script.name, recipe(script)):
             with cache.workplace() as folder:
                 copy = folder / script.name
@@ -78,7 +85,7 @@ def _go() -> str:
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
     if go is None:
         raise BootstrapError(
-            f"go: is not installed, must be {GO[0]}.{GO[1]} or newer, because Pulumi is neither installed nor "
+            f"go: is not installed, must be {GO[0]}.{GO[1]} or newer, because this is neither installed nor "
             f"downloadable here and is built from Go modules; install Go (go.dev/dl or your distribution), "
             f"or put a Pulumi CLI on PATH"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap import gobuild
+from bootstrap import gobuild, plugins
 from bootstrap.cache import Cache
 from bootstrap.errors import BootstrapError
-from bootstrap.pins import FOLDER, NAMES, PROGRAMS, PULUMI, SCRIPTS, Program
+from bootstrap.pins import DOCKER, FOLDER, NAMES, PLUGINS, PROGRAMS, PULUMI, SCRIPTS, Program
 from bootstrap.progress import Progress
 
 
@@ -202,3 +203,38 @@ def test_two_at_once_build_once(go: Callable[[str], Path], tmp_path: Path) -> No
     assert [process.returncode for process in both] == [0, 0]
     assert calls.read_text().count("build -v") == len(PROGRAMS)
     assert sum("waiting for another bootstrap" in text for text in said) == 1
+
+
+def test_a_plugin_is_pinned_and_its_program_changes_its_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = PLUGINS["docker"].program
+    assert PLUGINS["docker"].folder == f"resource-docker-v{DOCKER}"
+    folder = FOLDER / "go" / program.module
+    needed = dict(re.findall(r"^\t(\S+) (v\S+)$", (folder / "go.mod").read_text(encoding="utf-8"), re.MULTILINE))
+    bridge = "github.com/pulumi/pulumi-terraform-bridge/v3"
+    assert f"{bridge} {needed[bridge]} h1:" in (folder / "go.sum").read_text(encoding="utf-8")
+    copy = tmp_path / "go" / program.module
+    shutil.copytree(folder, copy)
+    before = gobuild.recipe(program)
+    monkeypatch.setattr(gobuild, "FOLDER", tmp_path)
+    assert gobuild.recipe(program) == before
+    (copy / "main.go").write_text("package main\n", encoding="utf-8")
+    assert gobuild.recipe(program) != before
+
+
+def test_a_built_plugin_is_put_where_pulumi_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, progress: Progress
+) -> None:
+    plugin = PLUGINS["docker"]
+    monkeypatch.setenv("BERTH_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
+    made = Cache(tmp_path / "cache/plugins" / plugin.folder)
+    with made.workplace() as work:
+        (work / "built").write_bytes(b"program")
+        made.put(plugin.program.name, work / "built", gobuild.recipe(plugin.program))
+    folder = plugins.ensure(plugin, progress, "build")
+    assert folder == tmp_path / "home/plugins" / plugin.folder
+    assert (folder / plugin.program.name).read_bytes() == b"program"
+    assert plugins.ensure(plugin, progress, "installed") == folder
+    (folder / plugin.program.name).unlink()
+    with pytest.raises(BootstrapError, match="is not there, must be"):
+        plugins.ensure(plugin, progress, "installed")
