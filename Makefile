@@ -15,7 +15,7 @@ plan: .venv ## what would run where, and whether it fits; asks no machine
 	@$(BIN)/berth plan $(STACK)
 
 preview: .venv ## what `make up` would change
-	@eval "$$($(BIN)/berth env)" && pulumi preview --diff --stack $(STACK)
+	@eval "$$($(BIN)/berth env $(STACK))" && pulumi preview --diff --stack $(STACK)
 
 test check soak: ## the whole suite; format, lint and types alone; the long loops at their full count
 	@$(PYTHON) -m bootstrap venv --dev
