@@ -1,4 +1,4 @@
-"""NVIDIA's fabric manager, without which the cards of an NVSwitch machine run no CUDA."""
+"""NVIDIA's fabric manager, without which the cards of an NVSwitch machine run no CUDA (error 802)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,39 @@ from typing import Literal
 
 from pydantic import Field
 
+from berth.catalogue.drivers import upstream
 from berth.facts import HostFacts
-from berth.provider.command import Command
+from berth.provider.command import Command, shell
+from berth.provider.errors import BadInput, CommandFailed
+from berth.provider.host import Host
 from berth.provider.operation import FactOperation, Want
+from berth.provider.packaging import ABSENT, ANY, Manager, Name, apt, broken, dnf, held
+from berth.provider.packaging.running import run
+from berth.provider.unchangeable import refuse_unchangeable
+
+UNIT = "nvidia-fabricmanager.service"
+OF_THE_DRIVER = "the driver's"
+RUNNING = "running, fabric completed"
+_UNSAID = {None, "unknown", "n/a", "not supported"}
+"""What cards with an NVSwitch of the first two generations say of their fabric: nothing."""
+_START_S = 300.0
+
+# The cards register with the fabric for up to a minute after the service has started.
+_START = """
+systemctl enable --quiet -- "$1"
+systemctl reset-failed -- "$1" 2> /dev/null || :
+if ! systemctl restart -- "$1"; then
+  journalctl --no-pager --output=cat --lines=12 --unit="$1" >&2 || :
+  exit 1
+fi
+waited=0
+while nvidia-smi -q 2> /dev/null | sed -n '/^ *Fabric$/,/^ *Status/p' | grep -q 'State.*: *In Progress'; do
+  if [ "$waited" -ge 120 ]; then break; fi
+  if [ $((waited % 10)) = 0 ]; then echo "berth: waiting for the cards to join the fabric, $waited of 120 s"; fi
+  sleep 2
+  waited=$((waited + 2))
+done
+"""
 
 
 class FabricManagerWant(Want):
@@ -19,13 +49,19 @@ class FabricManagerWant(Want):
     and `state` are there to be observed: the driver's own version or which other, and the service with the fabric.
     """
 
-    manager: Literal["apt", "dnf"]
-    packages: list[str] = Field(min_length=1)
-    companions: list[str] = []
+    manager: Manager
+    packages: list[Name] = Field(min_length=1)
+    companions: list[Name] = []
     hold: bool = True
-    version: str = "the driver's"
-    state: str = "running, fabric completed"
+    lock_wait_s: int = 600
+    version: str = OF_THE_DRIVER
+    state: str = RUNNING
+    broken: list[str] = []
     on_destroy: Literal["keep", "remove"] = "keep"
+
+    def names(self) -> list[str]:
+        """All its packages."""
+        return [*self.packages, *self.companions]
 
 
 class FabricManager(FactOperation[FabricManagerWant]):
@@ -33,15 +69,111 @@ class FabricManager(FactOperation[FabricManagerWant]):
 
     kind = "berth:host:FabricManager"
     wants = FabricManagerWant
+    replace = frozenset({"host", "manager"})
 
     def identity(self, want: FabricManagerWant) -> str:
         """One for each host."""
         return f"{want.host}:fabric-manager"
 
     def seen(self, facts: HostFacts, want: FabricManagerWant) -> FabricManagerWant | None:
-        """To come."""
-        raise NotImplementedError
+        """Packages against the driver's version, the service, and what the cards say of their fabric."""
+        there = [name for name in want.names() if _is_whole(facts, name)]
+        versions = {upstream(name, facts.packages[name].version) for name in want.packages if name in there}
+        if not there:
+            return None
+        others = sorted(str(version) for version in versions if version != driver_version(facts))
+        kept = set(held(facts, dict.fromkeys(want.packages, ANY)))
+        expected = {name for name in want.packages if name in there} if want.hold else set()
+        return want.model_copy(
+            update={
+                "packages": [name for name in want.packages if name in there],
+                "companions": [name for name in want.companions if name in there],
+                "version": others[0] if others else OF_THE_DRIVER,
+                "hold": want.hold if kept == expected else not want.hold,
+                "state": _state(facts),
+                "broken": broken(facts),
+            }
+        )
 
     def steps(self, want: FabricManagerWant | None, have: FabricManagerWant | None) -> Sequence[Command]:
-        """To come."""
-        raise NotImplementedError
+        """Installs it in the version of `want`, which `apply` has made the driver's, and starts it."""
+        if want is None:
+            return [] if have is None else _remove(have)
+        if have is not None and not self.differing(want, have):
+            return []
+        start = shell(_START, UNIT, says="starting the fabric manager", root=True, timeout_s=_START_S)
+        if have is not None and (have.names(), have.version) == (want.names(), want.version) and not have.broken:
+            hold = want.packages if want.hold else []
+            holds = _install(want, {}, hold=hold, free=[] if hold else want.packages) if have.hold != want.hold else []
+            return [*holds, *([start] if have.state != want.state else [])]
+        repair = [apt.repair(have.broken, wait_s=want.lock_wait_s)] if have is not None and have.broken else []
+        packages = dict.fromkeys(want.packages, f"{want.version}-*") | dict.fromkeys(want.companions, ANY)
+        hold = want.packages if want.hold else []
+        return [*repair, *_install(want, packages, hold=hold, free=want.packages), start]
+
+    async def preflight(self, host: Host, want: FabricManagerWant) -> None:
+        """Only a machine with an NVSwitch has a fabric; PCIe cards and bridges have none."""
+        facts = await host.facts()
+        if not facts.driver.nvswitch:
+            raise BadInput(
+                f"{host.name}: fabric_manager: there is no NVSwitch, so that it would not start; leave it out"
+            )
+        have = self.seen(facts, want)
+        if have is not None and not self.differing(want, have):
+            return
+        is_there = "not there" if have is None else f"{have.version} ({have.state})"
+        refuse_unchangeable(
+            facts,
+            host.name,
+            f"the fabric manager is {is_there}, must be of {OF_THE_DRIVER} version and running, else CUDA says error "
+            "802, system not yet initialized",
+        )
+
+    async def apply(self, host: Host, want: FabricManagerWant | None, have: FabricManagerWant | None) -> None:
+        """In the version of the driver that is on disk now."""
+        exact = None
+        if want is not None:
+            found = driver_version(await host.facts())
+            if found is None:
+                raise BadInput(f"{host.name}: fabric_manager: there is no NVIDIA driver whose version it could have")
+            exact = want.model_copy(update={"version": found})
+            have = have if have is None or have.version != OF_THE_DRIVER else have.model_copy(update={"version": found})
+        for command in self.steps(exact, have):
+            try:
+                await run(host, command)
+            except CommandFailed as failed:
+                hint = "until it runs, CUDA says error 802, system not yet initialized, though nvidia-smi looks well"
+                output = f"{failed.output}\n{hint}"
+                raise CommandFailed(host=host.name, doing=command.says, status=failed.status, output=output) from failed
+
+
+def driver_version(facts: HostFacts) -> str | None:
+    """The driver that the fabric manager must fit: the one on disk, with which the machine boots."""
+    return facts.driver.installed or facts.driver.packages
+
+
+def _is_whole(facts: HostFacts, name: str) -> bool:
+    return name in facts.packages and facts.packages[name].state == "installed"
+
+
+def _state(facts: HostFacts) -> str:
+    unit, fabric = facts.units.get(UNIT), facts.driver.fabric
+    if unit is None or unit.active != "active":
+        return "failed" if unit is not None and unit.active == "failed" else "stopped"
+    if unit.enabled != "enabled":
+        return "running, not at boot"
+    return RUNNING if fabric in _UNSAID or fabric == "completed" else f"running, fabric {fabric}"
+
+
+def _install(
+    want: FabricManagerWant, packages: dict[str, str], *, hold: Sequence[str], free: Sequence[str]
+) -> list[Command]:
+    if want.manager == "apt":
+        return apt.install(packages, free=free, hold=hold, older=want.packages, wait_s=want.lock_wait_s)
+    return dnf.install(packages, free=free, hold=hold, older=want.packages)
+
+
+def _remove(have: FabricManagerWant) -> list[Command]:
+    if have.manager == "apt":
+        return apt.install(dict.fromkeys(have.names(), ABSENT), free=have.packages, wait_s=have.lock_wait_s)
+    return dnf.install(dict.fromkeys(have.names(), ABSENT), free=have.packages)

@@ -3,44 +3,121 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from berth.facts import HostFacts
-from berth.provider.command import Command
+from berth.provider import nvidia_packages as nvidia
+from berth.provider.command import Command, leashed, put, shell
+from berth.provider.errors import BadInput, CommandFailed
+from berth.provider.host import Host
 from berth.provider.operation import FactOperation, Want
+from berth.provider.packaging import ABSENT, ANY, Manager, Name, apt, broken, dnf, held, installed
+from berth.provider.packaging.running import run
+from berth.provider.secure_boot import enrolment
+from berth.provider.unchangeable import refuse_unchangeable
+
+BLACKLIST = "/etc/modprobe.d/berth-nvidia.conf"
+_OFF = """# Written by Berth: the cards belong to the NVIDIA driver.
+blacklist nouveau
+blacklist nova_core
+blacklist nova_drm
+options nouveau modeset=0
+"""
+SEALED = f"{_OFF}# The initramfs was made anew with this; this line was written after it.\n"
+"""An update that is killed before the initramfs is made leaves a file without the last line, so that it is seen."""
+
+_BUILD_S = 3600.0
+_NOT_THERE = (
+    "Unable to locate package",
+    "Unable to find a match",
+    "No match for argument",
+    "no installation candidate",
+)
+
+# Resetting forgets the old stream without touching what is installed.
+_STREAM = """
+dnf -q -y module reset "${1%%:*}"
+dnf -q -y module enable "$1"
+"""
+
+# DKMS builds while packages are installed, and they install without an error when it did not.
+_BUILD = """
+kernel=$1 wanted=$2 dkms=$3
+installed() { [ "$dkms" = no ] || dkms status -k "$kernel" | grep '^nvidia' | grep -q ': installed'; }
+if ! installed; then dkms autoinstall -k "$kernel" || :; fi
+depmod "$kernel"
+found=$(modinfo -k "$kernel" -F version nvidia 2> /dev/null || :)
+case $found in
+  "$wanted" | "$wanted".*) if installed; then exit 0; fi ;;
+esac
+exec >&2
+echo "the module for the running kernel $kernel is ${found:-not there}, must be $wanted"
+if [ "$dkms" = no ]; then
+  echo "install the modules of that kernel (linux-modules-nvidia-*), or boot the kernel that has them"
+  exit 3
+fi
+echo "dkms status says: $(dkms status -k "$kernel" | grep '^nvidia' || echo nothing)"
+if [ ! -e "/lib/modules/$kernel/build" ]; then
+  echo "the headers of $kernel are not there; install them, or the newest kernel with its headers and boot it"
+fi
+log=$(ls -t /var/lib/dkms/nvidia*/*/build/make.log /var/lib/dkms/nvidia*/*/"$kernel"/*/log/make.log 2> /dev/null |
+  head -n 1)
+if [ -n "$log" ]; then echo "the last lines of $log:"; tail -n 12 "$log"; fi
+exit 3
+"""
+
+_INITRAMFS = """
+if [ "$1" = dracut ]; then exec dracut --force --regenerate-all; fi
+exec update-initramfs -u -k all
+"""
+
+_REMOVE = """
+rm -f -- "$1"
+if [ "$2" = dracut ]; then exec dracut --force --regenerate-all; fi
+exec update-initramfs -u -k all
+"""
 
 
 class NvidiaDriverWant(Want):
     """A driver on disk; what is loaded is `LoadedDriver`'s.
 
-    `branch` is such as 580, `version` an exact one such as 580.95.05 (empty: the newest of the branch when it is
-    installed first). `packages` and `headers` are names of the package manager's, the headers those of `kernel`, which
+    `branch` is such as 580, `version` an exact one such as 580.95.05 (empty: the newest of the branch when something of
+    it is installed). `packages` and `headers` are names of the package manager's, the headers those of `kernel`, which
     is the running one. `pinning` is the package that keeps apt on the branch, `stream` dnf's module stream
     (`nvidia-driver:580-open`); each is empty where there is none. `origin` is whose packages they are: they never mix.
-    `dkms` says that the module is built there.
+    `dkms` says that the module is built there. `lock_wait_s` is how long another package manager is waited for, in
+    seconds.
 
-    `module` and `nouveau` are there to be observed: whether the module for `kernel` is on disk in the wanted version,
-    and whether the drivers that would take the cards first are off, in the initramfs as well.
+    To be observed are: `others`, installed packages of other versions or flavours; `broken`, packages whose
+    installation was interrupted; `module`, whether the module for `kernel` is on disk in the wanted version; `nouveau`,
+    whether the drivers that would take the cards first are off, in the initramfs as well.
     """
 
-    manager: Literal["apt", "dnf"]
-    origin: Literal["nvidia", "ubuntu"] = "nvidia"
+    manager: Manager
+    origin: Literal["nvidia", "ubuntu", "debian"] = "nvidia"
     branch: int
     version: str = Field(default="", pattern=r"^([0-9]+(\.[0-9]+)+)?$")
     flavour: Literal["open", "proprietary"]
-    packages: list[str] = Field(min_length=1)
-    pinning: str = ""
-    stream: str = ""
-    headers: list[str] = []
+    packages: list[Name] = Field(min_length=1)
+    pinning: Name | Literal[""] = ""
+    stream: str = Field(default="", pattern=r"^([a-z0-9-]+:[a-z0-9-]+)?$")
+    headers: list[Name] = []
     kernel: str
     dkms: bool = True
     hold: bool = True
     initramfs: Literal["update-initramfs", "dracut"]
+    lock_wait_s: int = 600
+    others: list[Name] = []
+    broken: list[str] = []
     module: Literal["installed", "missing", "not built", "other version"] = "installed"
     nouveau: Literal["off", "on"] = "off"
     on_destroy: Literal["keep", "remove"] = "keep"
+
+    def asks(self) -> dict[str, str]:
+        """What is asked of each package."""
+        return dict.fromkeys(self.packages, nvidia.asked(self.branch, self.version))
 
 
 class NvidiaDriver(FactOperation[NvidiaDriverWant]):
@@ -48,15 +125,163 @@ class NvidiaDriver(FactOperation[NvidiaDriverWant]):
 
     kind = "berth:host:NvidiaDriver"
     wants = NvidiaDriverWant
+    replace = frozenset({"host", "manager"})
 
     def identity(self, want: NvidiaDriverWant) -> str:
         """One for each host."""
         return f"{want.host}:nvidia-driver"
 
     def seen(self, facts: HostFacts, want: NvidiaDriverWant) -> NvidiaDriverWant | None:
-        """To come."""
-        raise NotImplementedError
+        """Packages, module and blacklist; None where neither packages nor a module are there."""
+        there = installed(facts, want.asks())
+        others = nvidia.in_the_way(facts, want.branch, want.version, want.flavour, want.pinning)
+        if not there and not others and facts.driver.installed is None:
+            return None
+        found = nvidia.version(facts, want.packages, want.branch, want.version)
+        blacklist = facts.files.get(BLACKLIST)
+        return want.model_copy(
+            update={
+                **({} if found is None else _named(found, want)),
+                "origin": next(iter(nvidia.foreign(facts, want.origin).values()), want.origin),
+                "flavour": facts.driver.flavour or want.flavour,
+                "packages": [name for name, asked in want.asks().items() if there.get(name) == asked],
+                "pinning": next(iter(nvidia.whole(facts, [want.pinning])), ""),
+                "headers": nvidia.whole(facts, want.headers),
+                "kernel": facts.kernel,
+                "hold": _hold(facts, want),
+                "others": [name for name in others if name not in want.packages],
+                "broken": broken(facts),
+                "module": nvidia.module(facts, found, dkms=want.dkms),
+                "nouveau": "off" if blacklist is not None and blacklist.content == SEALED else "on",
+            }
+        )
 
     def steps(self, want: NvidiaDriverWant | None, have: NvidiaDriverWant | None) -> Sequence[Command]:
-        """To come."""
-        raise NotImplementedError
+        """What came half, then headers and pin, then the driver in one run, its module, and the blacklist."""
+        if want is None:
+            return [] if have is None else _remove(have)
+        if have is not None and not self.differing(want, have):
+            return []
+        commands = []
+        if have is not None and have.broken:
+            commands.append(apt.repair(have.broken, wait_s=want.lock_wait_s))
+        before, driver = _before(want, have), _driver(want, have)
+        commands += [*before, *driver]
+        if before or _changes(want, have) or (have is not None and have.module != want.module):
+            commands.append(_build(want))
+        if have is None or have.nouveau != want.nouveau:
+            commands += _blacklist(want)
+        return commands
+
+    async def preflight(self, host: Host, want: NvidiaDriverWant) -> None:
+        """What a person must decide or do: another's packages, another installer, a kernel that is not the planned."""
+        facts = await host.facts()
+        have = self.seen(facts, want)
+        if have is not None and not self.differing(want, have):
+            return
+        is_there = "not there" if have is None else f"{have.version or have.branch} ({have.module})"
+        problem = f"the NVIDIA driver is {is_there}, must be {want.version or want.branch}"
+        refuse_unchangeable(facts, host.name, problem, systemd=False)
+        problems = nvidia.problems(facts, want.origin, want.manager)
+        if facts.kernel != want.kernel:
+            problems.append(f"it runs kernel {facts.kernel}, was planned for {want.kernel}; run the same again")
+        if problems:
+            raise BadInput("\n".join(f"{host.name}: {problem}" for problem in problems))
+
+    async def warnings(self, host: Host, want: NvidiaDriverWant) -> Sequence[str]:
+        """That Secure Boot will want a person at the console."""
+        facts = await host.facts()
+        if facts.secure_boot == "enabled" and want.dkms and facts.driver.loaded is None:
+            return [enrolment(facts, host.name)]
+        return ()
+
+    async def apply(self, host: Host, want: NvidiaDriverWant | None, have: NvidiaDriverWant | None) -> None:
+        """Runs the steps and says what the package manager is at."""
+        for command in self.steps(want, have):
+            try:
+                await run(host, command)
+            except CommandFailed as failed:
+                if want is None or not any(
+                    sign in failed.output and name in failed.output for sign in _NOT_THERE for name in want.headers
+                ):
+                    raise
+                hint = (
+                    f"no repository has the headers of the running kernel {want.kernel} any more; install the newest "
+                    "kernel with its headers, boot it, and run the same again"
+                )
+                raise CommandFailed(
+                    host=host.name, doing=command.says, status=failed.status, output=f"{hint}\n{failed.output}"
+                ) from failed
+
+
+def _named(found: str, want: NvidiaDriverWant) -> dict[str, Any]:
+    """Branch and version in the words of what is wanted: without an exact version the branch says it all."""
+    return {"branch": int(found.split(".", maxsplit=1)[0]), "version": found if want.version else ""}
+
+
+def _hold(facts: HostFacts, want: NvidiaDriverWant) -> bool:
+    there, kept = set(installed(facts, want.asks())), set(held(facts, want.asks()))
+    return want.hold if kept == (there if want.hold else set()) else not want.hold
+
+
+def _changes(want: NvidiaDriverWant, have: NvidiaDriverWant | None) -> bool:
+    """Whether packages of the driver itself come, go or change."""
+    return have is None or sorted(have.packages) != sorted(want.packages) or bool(have.others)
+
+
+def _before(want: NvidiaDriverWant, have: NvidiaDriverWant | None) -> list[Command]:
+    """Headers, without which no module is built, and the pin, without which apt moves on to the newest branch."""
+    missing = [name for name in want.headers if have is None or name not in have.headers]
+    if want.pinning and (have is None or have.pinning != want.pinning):
+        missing.append(want.pinning)
+    pins = [name for name in (have.others if have is not None else []) if name.startswith(nvidia.PINNING)]
+    packages = dict.fromkeys(missing, ANY) | dict.fromkeys(pins, ABSENT)
+    return _install(want, packages, hold=[]) if packages else []
+
+
+def _driver(want: NvidiaDriverWant, have: NvidiaDriverWant | None) -> list[Command]:
+    """All packages of the driver in one run where one of them differs, and their holds."""
+    hold = want.packages if want.hold else []
+    others = [] if have is None else [name for name in have.others if not name.startswith(nvidia.PINNING)]
+    if not _changes(want, have):
+        kept = have is not None and have.hold == want.hold
+        return [] if kept else _install(want, {}, hold=hold, free=[] if hold else want.packages)
+    changed = {
+        name: ABSENT if nvidia.must_go(name, want.branch, want.flavour) else nvidia.asked(want.branch, want.version)
+        for name in others
+    }
+    stream = [shell(_STREAM, want.stream, says=f"choosing the stream {want.stream}", root=True, timeout_s=300)]
+    return [
+        *(stream if want.stream else []),
+        *_install(want, want.asks() | changed, hold=hold, free=[*want.packages, *others]),
+    ]
+
+
+def _install(
+    want: NvidiaDriverWant, packages: dict[str, str], *, hold: Sequence[str], free: Sequence[str] = ()
+) -> list[Command]:
+    older = [name for name, asked in packages.items() if asked not in {ANY, ABSENT}]
+    if want.manager == "apt":
+        return apt.install(packages, free=free, hold=hold, older=older, wait_s=want.lock_wait_s)
+    return dnf.install(packages, free=free, hold=hold, older=older)
+
+
+def _build(want: NvidiaDriverWant) -> Command:
+    arguments = (want.kernel, want.version or str(want.branch), "yes" if want.dkms else "no")
+    says = f"looking at the NVIDIA module for {want.kernel}, and building it where it is not there"
+    return leashed(shell(_BUILD, *arguments, says=says, root=True, timeout_s=_BUILD_S))
+
+
+def _blacklist(want: NvidiaDriverWant) -> list[Command]:
+    return [
+        put(BLACKLIST, _OFF, root=True),
+        leashed(shell(_INITRAMFS, want.initramfs, says="making the initramfs anew", root=True, timeout_s=_BUILD_S)),
+        put(BLACKLIST, SEALED, says=f"noting in {BLACKLIST} that the initramfs has it", root=True),
+    ]
+
+
+def _remove(have: NvidiaDriverWant) -> list[Command]:
+    packages = [*have.packages, *([have.pinning] if have.pinning else [])]
+    gone = _install(have, dict.fromkeys(packages, ABSENT), hold=[], free=packages) if packages else []
+    says = "removing the blacklist and making the initramfs anew"
+    return [*gone, leashed(shell(_REMOVE, BLACKLIST, have.initramfs, says=says, root=True, timeout_s=_BUILD_S))]
