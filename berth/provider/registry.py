@@ -10,11 +10,16 @@ from berth.provider.operations.container_toolkit import ContainerToolkit
 from berth.provider.operations.directory import Directory
 from berth.provider.operations.docker_configuration import DockerConfiguration
 from berth.provider.operations.docker_engine import DockerEngine
+from berth.provider.operations.fabric_manager import FabricManager
 from berth.provider.operations.file import File
 from berth.provider.operations.gateway_configuration import GatewayConfiguration
 from berth.provider.operations.hub_model import HubModel
 from berth.provider.operations.key import Key
 from berth.provider.operations.load_test import LoadTest
+from berth.provider.operations.loaded_driver import LoadedDriver
+from berth.provider.operations.nvidia_driver import NvidiaDriver
+from berth.provider.operations.persistence_mode import PersistenceMode
+from berth.provider.operations.power_limit import PowerLimit
 from berth.provider.operations.process import Process
 from berth.provider.operations.python_environment import PythonEnvironment
 from berth.provider.operations.ready import Ready
@@ -29,11 +34,16 @@ _ALL: tuple[Operation[Any], ...] = (
     Directory(),
     DockerConfiguration(),
     DockerEngine(),
+    FabricManager(),
     File(),
     GatewayConfiguration(),
     HubModel(),
     Key(),
     LoadTest(),
+    LoadedDriver(),
+    NvidiaDriver(),
+    PersistenceMode(),
+    PowerLimit(),
     Process(),
     PythonEnvironment(),
     Ready(),

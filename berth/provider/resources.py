@@ -16,11 +16,16 @@ from berth.provider.operations.container_toolkit import ContainerToolkitWant
 from berth.provider.operations.directory import DirectoryWant
 from berth.provider.operations.docker_configuration import DockerConfigurationWant
 from berth.provider.operations.docker_engine import DockerEngineWant
+from berth.provider.operations.fabric_manager import FabricManagerWant
 from berth.provider.operations.file import FileWant
 from berth.provider.operations.gateway_configuration import GatewayConfigurationWant
 from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.operations.key import KeyWant
 from berth.provider.operations.load_test import LoadTestWant
+from berth.provider.operations.loaded_driver import LoadedDriverWant
+from berth.provider.operations.nvidia_driver import NvidiaDriverWant
+from berth.provider.operations.persistence_mode import PersistenceModeWant
+from berth.provider.operations.power_limit import PowerLimitWant
 from berth.provider.operations.process import ProcessWant
 from berth.provider.operations.python_environment import PythonEnvironmentWant
 from berth.provider.operations.ready import ReadyWant
@@ -225,4 +230,49 @@ class CdiSpecification(_Resource):
     kind = "berth:host:CdiSpecification"
 
     def __init__(self, name: str, want: CdiSpecificationWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class NvidiaDriver(_Resource):
+    """The NVIDIA driver on disk; see `NvidiaDriverWant`."""
+
+    kind = "berth:host:NvidiaDriver"
+
+    def __init__(self, name: str, want: NvidiaDriverWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class LoadedDriver(_Resource):
+    """The NVIDIA driver in the kernel; see `LoadedDriverWant`."""
+
+    kind = "berth:host:LoadedDriver"
+
+    def __init__(self, name: str, want: LoadedDriverWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class PersistenceMode(_Resource):
+    """Persistence mode of a host's cards; see `PersistenceModeWant`."""
+
+    kind = "berth:host:PersistenceMode"
+
+    def __init__(self, name: str, want: PersistenceModeWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class PowerLimit(_Resource):
+    """Power limits of a host's cards; see `PowerLimitWant`."""
+
+    kind = "berth:host:PowerLimit"
+
+    def __init__(self, name: str, want: PowerLimitWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class FabricManager(_Resource):
+    """The fabric manager of an NVSwitch machine; see `FabricManagerWant`."""
+
+    kind = "berth:host:FabricManager"
+
+    def __init__(self, name: str, want: FabricManagerWant, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, want, opts)
