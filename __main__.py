@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pulumi
 
+from berth.planner.planning import host_plan
 from berth.planner.planning import plan as decide
+from berth.planner.unbuilt import unbuilt
 from berth.report.lines import lines
 from berth.shapes import read
 from berth.spec import SpecError, load
-from components.stack import build, problems, refuse
+from components.observed import observe
+from components.stack import build, problems, refuse, refuse_after, unasked
 
 name = pulumi.get_stack()
 project = Path(__file__).resolve().parent
@@ -20,17 +23,25 @@ except SpecError as error:
     refuse([str(problem) for problem in error.problems])
 
 shapes, unread = read(stack, base=project, secret=pulumi.Config().get)
-plan = decide(stack, name, pulumi.Config().get("profile"), shapes=shapes)
-plan = replace(plan, notes=(*plan.notes, *unread))
+hosts = {host: host_plan(host, settings) for host, settings in stack.hosts.items()}
+why = "the stack cannot be applied yet" if any(unbuilt(stack)) else unasked(hosts, name, project)
+observed = observe(hosts, name, project, why)
+facts = observed.planned(hosts, name, project)
+plan = decide(stack, name, pulumi.Config().get("profile"), facts=facts, shapes=shapes)
+plan = replace(plan, notes=(*plan.notes, *unread, *observed.notes))
 
 pulumi.log.info("\n".join(lines(plan)))
+lacking = list(observed.lacking.values())
 if found := [*map(str, plan.refusals), *problems(plan, project)]:
-    refuse(found)
+    refuse([*found, *lacking])
 
 if plan.unbuilt and pulumi.runtime.is_dry_run():
     pulumi.log.warn("a preview of the plan alone: `pulumi up` refuses what is marked `not yet`")
 elif plan.unbuilt:
     refuse(plan.unbuilt)
 else:
-    for key, value in build(plan, project).items():
+    outputs = build(plan, project, facts)
+    if lacking:
+        refuse_after(lacking)
+    for key, value in outputs.items():
         pulumi.export(key, value)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,12 +9,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pulumi
+from pulumi.runtime.stack import wait_for_rpcs
+from pulumi.runtime.sync_await import _sync_await
 
+from berth.facts import HostFacts
 from berth.planner.plan import HostPlan, Local, PathWeights, Plan, Ssh
-from berth.provider.facts import FACTS
 from components.gateway import Gateway
-from components.host import HostBase, HostPlace, absolute
+from components.host import HostBase
 from components.inference_server import InferenceServer
+from components.observed import place_of
 from components.proof import Proof
 
 _PUBLIC = "berth-dev"
@@ -33,13 +34,27 @@ def refuse(found: Sequence[str]) -> NoReturn:
     sys.exit(_SHOWN)
 
 
+def refuse_after(found: Sequence[str]) -> NoReturn:
+    """Ends the program as `refuse` does, once everything that it has declared is made; Pulumi then deletes nothing."""
+    _sync_await(wait_for_rpcs())
+    refuse(found)
+
+
+def unasked(hosts: Mapping[str, HostPlan], stack: str, project: Path) -> str:
+    """Why no host can be asked yet; empty where they can."""
+    if _is_public(stack, project):
+        return "the stack's secrets are not safe yet"
+    ways = [host.connection for host in hosts.values() if isinstance(host.connection, Ssh)]
+    missing = [ssh.sudo_password for ssh in ways if ssh.sudo_password and not pulumi.Config().get(ssh.sudo_password)]
+    return f"the secret {missing[0]} has no value" if missing else ""
+
+
 def problems(plan: Plan, project: Path) -> list[str]:
     """What is not here although the plan needs it: a line each, before anything is declared."""
     config = pulumi.Config()
-    settings = project / f"Pulumi.{plan.stack}.yaml"
-    salted = settings.is_file() and "encryptionsalt:" in settings.read_text()
-    if plan.stack != "dev" and salted and os.environ.get("PULUMI_CONFIG_PASSPHRASE") == _PUBLIC:
-        must = f"set PULUMI_CONFIG_PASSPHRASE, remove encryptionsalt from {settings.name}, set the secrets again"
+    if _is_public(plan.stack, project):
+        settings = f"Pulumi.{plan.stack}.yaml"
+        must = f"set PULUMI_CONFIG_PASSPHRASE, remove encryptionsalt from {settings}, set the secrets again"
         return [f"stack {plan.stack}: its secrets have the dev stack's public passphrase, must have their own; {must}"]
     missing = [
         f"secret {name}: it has no value; set one with `pulumi config set --secret {name}`"
@@ -57,15 +72,30 @@ def problems(plan: Plan, project: Path) -> list[str]:
     return [*missing, *gone]
 
 
-def build(plan: Plan, project: Path) -> Mapping[str, Any]:
-    """Declares everything; returns the stack's outputs. Relative paths are relative to the project."""
-    hosts = _hosts(plan, project)
+def _is_public(stack: str, project: Path) -> bool:
+    """Whether everybody can read the stack's secrets."""
+    settings = project / f"Pulumi.{stack}.yaml"
+    salted = settings.is_file() and "encryptionsalt:" in settings.read_text()
+    return stack != "dev" and salted and os.environ.get("PULUMI_CONFIG_PASSPHRASE") == _PUBLIC
+
+
+def build(plan: Plan, project: Path, facts: Mapping[str, HostFacts]) -> Mapping[str, Any]:
+    """Declares everything; returns the stack's outputs. Relative paths are relative to the project.
+
+    What lies on a host without `facts` is left out: where its folders are is not known.
+    """
+    hosts = {
+        name: HostBase(name, place_of(host, plan.stack, project, facts[name]))
+        for name, host in plan.hosts.items()
+        if name in facts
+    }
     gateway_plan = plan.gateway
     servers = {
         replica.name: InferenceServer(replica.name, replica, hosts[replica.host], gateway_plan)
         for replica in plan.replicas
+        if replica.host in hosts
     }
-    if gateway_plan is None:
+    if gateway_plan is None or gateway_plan.host not in hosts:
         return {"models": sorted({replica.model for replica in plan.replicas})}
     gateway = Gateway("gateway", gateway_plan, hosts[gateway_plan.host], list(servers.values()))
     proof = Proof("proof", plan, gateway, servers)
@@ -75,64 +105,3 @@ def build(plan: Plan, project: Path) -> Mapping[str, Any]:
         "keys": pulumi.Output.secret(dict(gateway.keys)),
         **proof.results,
     }
-
-
-def _hosts(plan: Plan, project: Path) -> dict[str, HostBase]:
-    """The hosts, under one provider for all of them: their connections are its configuration, not the resources'."""
-    settings = {name: host_settings(host, plan.stack, project) for name, host in plan.hosts.items()}
-    text = json.dumps(settings)
-    guarded = any(isinstance(host.connection, Ssh) and host.connection.sudo_password for host in plan.hosts.values())
-    # it lies in the state as the provider's configuration
-    provider = pulumi.ProviderResource("berth", "berth", {"hosts": pulumi.Output.secret(text) if guarded else text})
-    pulumi.runtime.register_stack_transformation(lambda args: _with_provider(args, provider))
-    facts = _facts(plan, provider)
-    made = {}
-    for name, host in plan.hosts.items():
-        remote = isinstance(host.connection, Ssh)
-        home = facts[name]["home"] if remote else str(Path.home())
-        folder = home if remote else str(project)
-        workspace = absolute(f"{host.root}/{plan.stack}", folder=folder, home=home)
-        init = facts[name]["init"] if host.init == "auto" else host.init
-        place = HostPlace(plan=host, stack=plan.stack, folder=folder, home=home, workspace=workspace, init=init)
-        made[name] = HostBase(name, place)
-    return made
-
-
-def _facts(plan: Plan, provider: pulumi.ProviderResource) -> Mapping[str, Any]:
-    """What the plan cannot know of the hosts, asked of all at once."""
-    names = [name for name, host in plan.hosts.items() if host.init == "auto" or isinstance(host.connection, Ssh)]
-    if not names:
-        return {}
-    facts: dict[str, Any] = pulumi.runtime.invoke(
-        FACTS, {"hosts": names}, pulumi.InvokeOptions(provider=provider)
-    ).value
-    if problems := [said["problem"] for said in facts.values() if "problem" in said]:
-        refuse(problems)
-    return facts
-
-
-def _with_provider(
-    args: pulumi.ResourceTransformationArgs, provider: pulumi.ProviderResource
-) -> pulumi.ResourceTransformationResult | None:
-    """Gives every resource of ours the one provider, so that nobody has to hand it through."""
-    if args.resource is provider or not args.type_.startswith("berth:"):
-        return None
-    mine = pulumi.ResourceOptions(provider=provider)
-    return pulumi.ResourceTransformationResult(args.props, pulumi.ResourceOptions.merge(args.opts, mine))
-
-
-def host_settings(host: HostPlan, stack: str, project: Path) -> Mapping[str, Any]:
-    """How the provider reaches a host; over SSH, a workspace in a home that is not known yet is relative to it."""
-    match host.connection:
-        case Local():
-            home = str(Path.home())
-            workspace = absolute(f"{host.root}/{stack}", folder=str(project), home=home)
-            return {"connection": "local", "workspace": workspace}
-        case Ssh() as ssh:
-            said = {key: value for key, value in dataclasses.asdict(ssh).items() if value is not None}
-            if ssh.key_file is not None:
-                said["key_file"] = str(project / Path(ssh.key_file).expanduser())
-            if ssh.sudo_password is not None:
-                said["sudo_password"] = pulumi.Config().require(ssh.sudo_password)
-            workspace = absolute(f"{host.root}/{stack}", folder="", home=".")
-            return {"connection": {"ssh": said}, "workspace": workspace}

@@ -10,7 +10,7 @@ import pytest
 from berth.planner.plan import HostPlan, Local, Ssh
 from berth.provider.host import HostSettings
 from components.host import absolute
-from components.stack import host_settings
+from components.observed import host_settings
 
 HOME = Path.home()
 

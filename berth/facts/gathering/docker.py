@@ -16,10 +16,12 @@ if [ -S /var/run/docker.sock ]; then
   stat -L -c '%U %G %a' /var/run/docker.sock
   if [ -r /var/run/docker.sock ] && [ -w /var/run/docker.sock ]; then echo usable; fi
 fi
-if has docker; then
+# Where systemd keeps its socket, asking a daemon that was stopped would start it.
+if has docker && { [ ! -d /run/systemd/system ] || systemctl -q is-active docker.service snap.docker.dockerd.service; }
+then
   part docker; within 15 docker info --format '{{json .}}' 2>&1
-  part docker_client; docker --version
 fi
+if has docker; then part docker_client; docker --version; fi
 part toolkit; if has nvidia-ctk; then nvidia-ctk --version; fi
 part started; stat -c %Z /var/run/docker.pid
 part toolkit_came; stat -L -c %Z "$(command -v nvidia-container-runtime || command -v nvidia-ctk)"
