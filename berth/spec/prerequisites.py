@@ -11,10 +11,11 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema,
 from berth.spec.values import Section, Text, wrong
 
 _VERSION = r"^[A-Za-z0-9][A-Za-z0-9.+:~_-]{0,80}$"
-_SETTING = r"^[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}$"
-_ACCOUNT = r"^[a-z_][a-z0-9_-]{0,30}$"
+_SETTING = r"^[a-z0-9_]{1,40}([./][A-Za-z0-9_:-]{1,60}){1,6}$"
+_VALUE = r"^[A-Za-z0-9_.,:/|%+-]+( [A-Za-z0-9_.,:/|%+-]+)*$"
+_ACCOUNT = r"^[a-z_][a-z0-9_-]{0,31}$"
 _FINGERPRINT = r"^[0-9A-Fa-f]{40}([0-9A-Fa-f]{24})?$"
-_LIMIT = r"^(as|core|cpu|data|fsize|locks|maxlogins|memlock|msgqueue|nice|nofile|nproc|rss|rtprio|sigpending|stack)$"
+_LIMIT = r"^(as|core|memlock|nice|nofile|nproc|rtprio|stack)$"
 _CARD = r"^(0|[1-9][0-9]{0,3})$"
 _SUITE = r"^[A-Za-z0-9./][A-Za-z0-9._/-]{0,80}$"
 _ADDRESS = r"^(https?|file)://[^\s\"'\\]+$"
@@ -22,6 +23,7 @@ _ADDRESS = r"^(https?|file)://[^\s\"'\\]+$"
 MEANINGS = {
     _VERSION: "a version as the repository writes it, such as 580.95.05 or 28.5.2",
     _SETTING: "the name of a kernel setting, such as vm.swappiness",
+    _VALUE: "a setting's value: numbers or words",
     _ACCOUNT: "the name of an account: lower-case letters, digits, dashes and underscores",
     _FINGERPRINT: "a key's full fingerprint of 40 hexadecimal digits without spaces",
     _LIMIT: "a limit of limits.conf, such as memlock or nofile",
@@ -106,8 +108,8 @@ def _settings(value: Any) -> Any:
 class DockerEngine(Section):
     """Docker, which runs containers."""
 
-    package: Literal["docker-ce", "docker.io"] = "docker-ce"
-    """Whose Docker: docker-ce is Docker's own, docker.io that of Debian and Ubuntu."""
+    package: Literal["auto", "docker-ce", "docker.io"] = "auto"
+    """Whose Docker: docker-ce is Docker's own, docker.io Debian's and Ubuntu's; auto keeps the one that is there."""
     version: Version | None = None
     """Its exact version; left out, the newest that the repository has at the first installation."""
     live_restore: bool | None = None
@@ -173,7 +175,7 @@ Setting = Annotated[
     str,
     BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
     WithJsonSchema({"type": ["string", "integer"]}),
-    Field(pattern=r"^[^\x00-\x1f\x7f]+$"),
+    Field(pattern=_VALUE),
 ]
 
 

@@ -15,8 +15,10 @@ from packaging.version import Version
 from berth.catalogue.gpus import Gpu
 
 __all__ = [
+    "LONG_LIVED",
     "Branch",
     "branch_of",
+    "default_branch",
     "minimum_for_cuda",
     "native_cuda",
     "open_only",
@@ -26,6 +28,9 @@ __all__ = [
     "signing_key",
     "upstream",
 ]
+
+LONG_LIVED = 580
+"""The branch that drives everything from Maxwell to Blackwell, with updates until June 2028."""
 
 _DRIVER_PACKAGE = re.compile(
     r"^(lib)?(nvidia-(?!settings|modprobe|prime|xconfig)|cuda-drivers|kmod-nvidia|linux-modules-nvidia)"
@@ -117,7 +122,7 @@ def problems(driver: Version, gpu: Gpu, cuda: Version | None = None) -> tuple[st
     if driver < gpu.minimum_driver:
         found.append(
             f"driver {shown(driver)} does not know {gpu.name}; {shown(gpu.minimum_driver)} or newer does, install "
-            f"branch {max(gpu.minimum_driver.major, _default_branch(gpu))}"
+            f"branch {max(gpu.minimum_driver.major, default_branch(gpu))}"
         )
     if gpu.last_branch is not None and driver.major > gpu.last_branch:
         found.append(
@@ -132,14 +137,14 @@ def problems(driver: Version, gpu: Gpu, cuda: Version | None = None) -> tuple[st
         least = minimum_for_cuda(cuda)
         found.append(
             f"driver {shown(driver)} cannot run CUDA {cuda}; {shown(least)} or newer can, install branch "
-            f"{max(least.major, _default_branch(gpu))} or choose an image with an older CUDA"
+            f"{max(least.major, default_branch(gpu))} or choose an image with an older CUDA"
         )
     return tuple(found)
 
 
-def _default_branch(gpu: Gpu) -> int:
-    """The long-lived branch to name: 580 drives everything from Volta to Blackwell until June 2028."""
-    return max(580, gpu.minimum_driver.major)
+def default_branch(gpu: Gpu) -> int:
+    """The branch to name where nothing is said: the long-lived one, or the first that drives the card."""
+    return max(LONG_LIVED, gpu.minimum_driver.major)
 
 
 def _table(name: str) -> dict[str, Any]:

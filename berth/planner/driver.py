@@ -1,0 +1,181 @@
+"""Which NVIDIA driver a host gets: its branch, the flavour of its modules, its packages, and what stands in its way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from packaging.version import Version
+
+from berth.catalogue import drivers
+from berth.catalogue.gpus import Gpu
+from berth.catalogue.operating_systems import Flavour
+from berth.facts import HostFacts
+from berth.planner.machine import Machine
+from berth.planner.notes import refusal, remark, warning
+from berth.planner.plan import Note
+from berth.planner.prerequisites_plan import DriverPlan
+from berth.spec.prerequisites import Driver
+
+NEWEST_OF_BRANCH = 999
+"""A branch is installed at its newest release, which is newer than any that a requirement names."""
+
+_OPEN_BY_DEFAULT = 560
+"""From this branch on NVIDIA's packages take the open modules where nothing else is said."""
+
+_NVLINK5 = (10, 0)
+"""The compute capability of Blackwell data-center cards, whose switches have a manager of their own."""
+
+
+def wanted_version(said: Driver | None, gpus: Iterable[Gpu] = ()) -> str | None:
+    """The driver that a declaration comes to, as a version; None where none is declared."""
+    if said is None:
+        return None
+    return said.version or f"{branch_of(said, tuple(gpus))}.{NEWEST_OF_BRANCH}"
+
+
+def branch_of(said: Driver, gpus: tuple[Gpu, ...]) -> int:
+    """The branch that is declared, or the long-lived one that drives all the cards."""
+    if said.version is not None:
+        return Version(said.version).major
+    if said.branch is not None:
+        return said.branch
+    branch = max([drivers.default_branch(gpu) for gpu in gpus], default=drivers.LONG_LIVED)
+    return min([branch, *(gpu.last_branch for gpu in gpus if gpu.last_branch is not None)])
+
+
+def driver(machine: Machine, notes: list[Note]) -> DriverPlan | None:
+    """The driver's part of a host's prerequisites, for the kernel that runs there; `notes` takes what must be said."""
+    said, facts, system, gpus = machine.host.prerequisites, machine.facts, machine.system, machine.gpus
+    wanted, where = said.driver, f"{machine.where}.driver"
+    assert wanted is not None  # noqa: S101 - asked only where it is declared
+    branch = branch_of(wanted, gpus)
+    if wanted.branch is None and wanted.version is None:
+        notes.append(remark(where, f"names no branch: {branch} is taken, which is long-lived"))
+    flavour = _flavour(wanted, branch, gpus)
+    against = [*_against(wanted, branch, flavour, machine), *_foreign(facts)]
+    notes += [refusal(where, text) for text in against]
+    named = system.driver(branch, flavour, wanted.version)
+    if against or named is None:
+        return None
+    notes += [warning(where, text) for text in _on_the_machine(wanted, branch, machine)]
+    fabric = said.fabric_manager == "auto" and (facts.driver.nvswitch or any(gpu.nvswitch for gpu in gpus))
+    newest = any(gpu.compute_capability >= _NVLINK5 and gpu.nvswitch for gpu in gpus)
+    return DriverPlan(
+        branch=branch,
+        version=wanted.version,
+        flavour=flavour,
+        packages=named.packages,
+        pinning=named.pinning,
+        stream=named.stream,
+        headers=system.headers(facts.kernel),
+        kernel=facts.kernel,
+        initramfs="update-initramfs" if system.manager == "apt" else "dracut",
+        reboot=wanted.reboot == "allowed",
+        persistence=wanted.persistence,
+        power=dict(_power(wanted, machine, notes)),
+        fabric_manager=(named.fabric_manager,) if fabric else (),
+        companions=("nvlsm",) if fabric and newest else (),
+    )
+
+
+def _flavour(wanted: Driver, branch: int, gpus: tuple[Gpu, ...]) -> Flavour:
+    """Open wherever the cards allow it and the branch is made for it."""
+    if wanted.flavour != "auto":
+        return wanted.flavour
+    kinds = {gpu.open_modules for gpu in gpus}
+    if "required" in kinds:
+        return "open"
+    if "unsupported" in kinds:
+        return "proprietary"
+    return "open" if branch >= _OPEN_BY_DEFAULT else "proprietary"
+
+
+def _against(wanted: Driver, branch: int, flavour: Flavour, machine: Machine) -> Iterator[str]:
+    """What makes the declaration impossible, each a sentence."""
+    gpus, system = machine.gpus, machine.system
+    open_only = [gpu.name for gpu in gpus if gpu.open_modules == "required"]
+    closed_only = [gpu.name for gpu in gpus if gpu.open_modules == "unsupported"]
+    if open_only and closed_only:
+        yield (
+            f"{', '.join(open_only)} needs open kernel modules and {', '.join(closed_only)} proprietary ones, must "
+            "agree: one machine has one flavour; put the cards into two machines"
+        )
+        return
+    if flavour == "proprietary" and open_only:
+        yield f"flavour is proprietary, must be open for {', '.join(open_only)}; leave flavour out"
+    if flavour == "open" and closed_only:
+        yield f"flavour is open, must be proprietary for {', '.join(closed_only)}; leave flavour out"
+    version = Version(wanted.version or f"{branch}.{NEWEST_OF_BRANCH}")
+    if flavour == "proprietary" and drivers.open_only(version) and not closed_only:
+        yield f"flavour is proprietary, must be open: branch {branch} has no other; leave flavour out"
+    for gpu in gpus:
+        for text in drivers.problems(version, gpu):
+            yield text if wanted.version else text.replace(f"driver {drivers.shown(version)}", f"branch {branch}")
+    if system.driver(branch, flavour) is None:
+        yield f"{system.name} has no packages with {flavour} modules, must have them; use another system for this card"
+
+
+def _foreign(facts: HostFacts) -> Iterator[str]:
+    """Packages of another packager's driver: two of them overwrite each other's files."""
+    owners: dict[str, list[str]] = {}
+    for name, package in facts.packages.items():
+        owner = drivers.packager(name, package.version)
+        if owner not in {None, "nvidia"} and package.state == "installed":
+            owners.setdefault(str(owner), []).append(name)
+    for owner, names in sorted(owners.items()):
+        some = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        yield (
+            f"{some} of {owner.capitalize()}'s own archive is installed, must not be mixed with NVIDIA's packages; "
+            "purge them first, or leave driver out and keep them"
+        )
+
+
+def _on_the_machine(wanted: Driver, branch: int, machine: Machine) -> Iterator[str]:
+    """What the machine as it was found means for the installation."""
+    facts = machine.facts
+    loaded = facts.driver.loaded
+    asked = wanted.version or str(branch)
+    if facts.secure_boot == "enabled" and facts.driver.installed is None:
+        key = drivers.signing_key(facts.os.id)
+        yield (
+            "Secure Boot is enabled: the module that is built there loads only once its key is enrolled at the "
+            f"machine's own console (`mokutil --import {key}`, then reboot and confirm), or Secure Boot is turned off"
+        )
+    busy = bool(facts.driver.nouveau) or (loaded is not None and not _is_of(loaded, asked))
+    if busy and wanted.reboot == "never":
+        there = f"driver {loaded}" if loaded is not None else ", ".join(facts.driver.nouveau)
+        yield (
+            f"{there} is loaded: {asked} is installed beside it and loaded after a reboot, which is not allowed; "
+            "say `reboot: allowed`, or reboot the machine after `pulumi up` and run it again"
+        )
+    if machine.system.manager == "dnf" and "dkms" not in facts.packages:
+        yield "dkms comes from EPEL, which must be enabled on the machine first: `dnf install epel-release`"
+
+
+def _is_of(version: str, asked: str) -> bool:
+    return version == asked or version.startswith(f"{asked}.")
+
+
+def _power(wanted: Driver, machine: Machine, notes: list[Note]) -> Iterator[tuple[int, float]]:
+    """Watts by card, as far as the cards allow what is declared."""
+    said, place = wanted.power_limit, f"{machine.where}.driver.power_limit"
+    if said is None:
+        return
+    known = {gpu.index: gpu for gpu in machine.facts.gpus}
+    indices = sorted({*machine.cards, *known, *range(len(machine.facts.pci_gpus))})
+    limits = {int(index): watts for index, watts in said.items()} if isinstance(said, Mapping) else {}
+    if isinstance(said, float | int):
+        limits = dict.fromkeys(indices, float(said))
+    if not limits:
+        notes.append(refusal(place, "is declared for a host without GPUs, must be left out; say the host's gpus"))
+    for index, watts in sorted(limits.items()):
+        if index not in indices:
+            notes.append(refusal(f"{place}.{index}", f"names GPU {index}, must be one of {indices}"))
+            continue
+        card = known.get(index)
+        low, high = (card.power_min, card.power_max) if card is not None else (None, None)
+        if low is not None and high is not None and card is not None and not low <= watts <= high:
+            text = f"is {watts:g} W, must be from {low:g} to {high:g} W for {card.name}"
+            notes.append(refusal(f"{place}.{index}", text))
+            continue
+        yield index, watts
