@@ -22,6 +22,7 @@ RUN = Path("/run/berth-test-docker")
 BRIDGE = "berth-test0"
 BRIDGE_ADDRESS = "10.213.77.1/24"  # only reachable on this machine; any private network that is seldom used will do
 START_S = 60.0
+INOTIFY_INSTANCES = 1024
 
 
 class Unavailable(Exception):
@@ -114,6 +115,7 @@ def _start_ours() -> Engine:
         return engine
     install({"dockerd": "docker.io", "docker": "docker.io", "iptables": "iptables", "ip": "iproute2"})
     _make_bridge()
+    _allow_watches()
     log = RUN / "dockerd.log"
     argv = [
         "dockerd",
@@ -172,6 +174,13 @@ def _make_bridge() -> None:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise Unavailable(f"{' '.join(argv)}: {done.stderr.strip()}; a bridge for containers cannot be made here")
+
+
+def _allow_watches() -> None:
+    """Debian's 128 inotify instances are for all of this machine's root; ten machines with systemd use them up."""
+    limit = Path("/proc/sys/fs/inotify/max_user_instances")
+    if int(limit.read_text()) < INOTIFY_INSTANCES:
+        limit.write_text(str(INOTIFY_INSTANCES))
 
 
 def install(packages: dict[str, str]) -> None:

@@ -65,7 +65,7 @@ def root_image(engine: Engine, root: Root) -> str:
     """The name of a root's image; see `machine_image`."""
     recipe = hashlib.sha256(repr((root.suite, root.packages, root.masked)).encode()).hexdigest()[:12]
     name = f"berth-test-machine:{recipe}"
-    with _alone(root.suite):
+    with alone(root.suite):
         if not is_there(engine, name):
             archive = cache_folder() / f"machine-{recipe}.tar.gz"
             if not archive.exists():
@@ -99,7 +99,7 @@ def layer_image(engine: Engine, base: str, layer: Layer) -> str:
     """
     recipe = hashlib.sha256(repr((base, layer.setup, layer.command, _digest(layer.files))).encode()).hexdigest()[:12]
     name = f"berth-test-{layer.name}:{recipe}"
-    with _alone(layer.name):
+    with alone(layer.name):
         if not is_there(engine, name):
             _make_layer(engine, base, name, layer)
             older = engine.out("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"berth-test-{layer.name}")
@@ -135,7 +135,7 @@ def _digest(folder: Path | None) -> str:
 
 
 @contextlib.contextmanager
-def _alone(what: str) -> Iterator[None]:
+def alone(what: str) -> Iterator[None]:
     """Of several test processes one builds, the others wait."""
     locks = cache_folder() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
