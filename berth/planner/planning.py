@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 from berth.catalogue import models
+from berth.catalogue.gpus import Gpu
 from berth.catalogue.models import ModelShape
 from berth.engines import random_model
 from berth.facts import HostFacts
 from berth.planner.advice import advice
-from berth.planner.cards import cluster_gpus, host_slots
+from berth.planner.cards import Slot, cluster_gpus, host_slots
 from berth.planner.checks import check
 from berth.planner.compatibility import compatibility
 from berth.planner.door import gateway, load, smoke
+from berth.planner.driver import wanted_version
 from berth.planner.facts import driver_of
 from berth.planner.notes import refusal, remark, warning
 from berth.planner.placement import Placement, with_ports
-from berth.planner.plan import Card, ClusterPlan, HostPlan, Local, Note, Plan, Ssh
+from berth.planner.plan import Card, ClusterPlan, HostPlan, Local, Note, Plan, ReplicaPlan, Ssh
+from berth.planner.prerequisites import declared, prerequisites
+from berth.planner.readiness import Subject, missing
 from berth.planner.replicas import Replicas, setup_of, version_of
 from berth.planner.servings import Sized
 from berth.planner.sizing import sized
@@ -28,9 +33,6 @@ from berth.planner.verdict import CardVerdict, Verdict
 from berth.spec.hosts import Host
 from berth.spec.sources import Source
 from berth.spec.stack import Stack
-
-_NEWEST_OF_BRANCH = 999
-"""A branch is installed at its newest release, which is newer than any that a requirement names."""
 
 Shapes = Mapping[str, ModelShape]
 """Model shapes that were read from the models themselves, by repository or folder; they come before the catalogue's."""
@@ -84,12 +86,14 @@ def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts
     notes += _compatibility(stack, sizes, facts)
     notes += _memory_notes(sizes, verdicts)
     notes += advice(stack, sizes, slots, profile)
+    hosts = {host: _host(host, settings, slots[host], facts, notes) for host, settings in stack.hosts.items()}
+    notes += _lacking(hosts, replicas, facts)
     missing = tuple(unbuilt(stack))
     notes += [warning(where, text) for where, text in missing]
     return Plan(
         stack=name,
         profile=profile,
-        hosts={host: host_plan(host, settings, cards[host]) for host, settings in stack.hosts.items()},
+        hosts=hosts,
         replicas=replicas,
         gateway=door,
         smoke=tuple(smoke(stack)),
@@ -138,21 +142,17 @@ def _compatibility(stack: Stack, sizes: Sequence[Sized], facts: Mapping[str, Hos
     """What does not go together, said once for each revision and kind of card."""
     seen: set[tuple[str, str, str | None]] = set()
     for one in sizes:
-        driver = _driver(stack, one.seat.host, facts)
+        driver = _driver(stack, one.seat.host, facts, [one.gpu] if one.gpu is not None else [])
         what = (one.seat.where, one.gpu.id if one.gpu is not None else "", driver)
         if what not in seen:
             seen.add(what)
             yield from compatibility(setup_of(one, driver))
 
 
-def _driver(stack: Stack, host: str, facts: Mapping[str, HostFacts]) -> str | None:
+def _driver(stack: Stack, host: str, facts: Mapping[str, HostFacts], cards: Sequence[Gpu]) -> str | None:
     """The driver that a host will have: what the stack installs, else what was observed."""
-    wanted = stack.hosts[host].prerequisites.driver if host in stack.hosts else None
-    if wanted is not None and wanted.version is not None:
-        return wanted.version
-    if wanted is not None and wanted.branch is not None:
-        return f"{wanted.branch}.{_NEWEST_OF_BRANCH}"
-    return driver_of(facts[host]) if host in facts else None
+    said = stack.hosts[host].prerequisites.driver if host in stack.hosts else None
+    return wanted_version(said, cards) or (driver_of(facts[host]) if host in facts else None)
 
 
 def _memory_notes(sizes: Sequence[Sized], cards: Sequence[CardVerdict]) -> Iterator[Note]:
@@ -203,6 +203,23 @@ def _choice(one: Sized) -> str:
     return f"is not said: {serving.share:g} of the card is chosen"
 
 
+def _host(name: str, host: Host, slots: Sequence[Slot], facts: Mapping[str, HostFacts], notes: list[Note]) -> HostPlan:
+    """One machine with its cards, and what its prerequisites come to where it was found."""
+    kinds = {slot.card.index: slot.gpu for slot in slots}
+    found = prerequisites(name, host, facts.get(name), kinds, notes)
+    return replace(host_plan(name, host, tuple(slot.card for slot in slots)), prerequisites=found)
+
+
+def _lacking(
+    hosts: Mapping[str, HostPlan], replicas: Sequence[ReplicaPlan], facts: Mapping[str, HostFacts]
+) -> Iterator[Note]:
+    """What machines that were found lack, and nobody declares."""
+    for name, host in hosts.items():
+        if name in facts:
+            there = [replica for replica in replicas if replica.host == name]
+            yield from missing(Subject(host=host, replicas=there, facts=facts[name]))
+
+
 def host_plan(name: str, host: Host, cards: tuple[Card, ...] = ()) -> HostPlan:
     """One machine of the plan; how it is reached is known before its cards are."""
     connection: Local | Ssh = Local()
@@ -216,6 +233,7 @@ def host_plan(name: str, host: Host, cards: tuple[Card, ...] = ()) -> HostPlan:
         init=host.init,
         cache=host.cache,
         cards=cards,
+        declares=declared(host.prerequisites),
     )
 
 

@@ -17,9 +17,6 @@ def unbuilt(stack: Stack) -> Iterator[tuple[str, str]]:
             yield f"hosts.{name}.runtime", f"docker {_YET}; process can"
         if host.cache is not None:
             yield f"hosts.{name}.cache", f"a folder of its own for weights {_YET}; they go below root"
-        for part in ("driver", "docker", "container_toolkit"):
-            if getattr(host.prerequisites, part) is not None:
-                yield f"hosts.{name}.prerequisites.{part}", f"{part} {_YET}; install it by hand"
     for name, cluster in stack.clusters.items():
         yield f"clusters.{name}", f"runtime {cluster.kind} {_YET}"
     yield from _of_models(stack)
