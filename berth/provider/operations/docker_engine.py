@@ -32,8 +32,10 @@ exit 1
 """
 
 _STOP = """
+systemctl disable --quiet --now "${1%.service}.socket" 2> /dev/null || :
 systemctl disable --quiet --now "$1"
 """
+"""With the socket, which would start it again."""
 
 START_S = 300.0
 _ON = {"enabled", "enabled-runtime", "static", "indirect", "alias", "generated", "linked"}

@@ -13,12 +13,13 @@ import pytest
 
 from berth.provider.connection.local import LocalConnection
 from tests.machines.connection import MachineConnection
-from tests.machines.fixtures import systemd_machine
+from tests.machines.fixtures import machine_engine, systemd_machine
 from tests.machines.machine import Machine
+from tests.provider.operations.docker_machine import docker_machine
 from tests.provider.operations.gateway_standin import gateway
 from tests.provider.operations.site import Site, site
 
-__all__ = ["gateway", "systemd_machine"]
+__all__ = ["docker_machine", "gateway", "machine_engine", "systemd_machine"]
 
 
 def under_supervisord(tmp_path: Path, environment: str) -> AbstractAsyncContextManager[Site]:

@@ -1,6 +1,6 @@
 """A machine with Debian's own Docker in it, for what only a real daemon can show.
 
-Import in a test: `from tests.provider.operations.docker_machine import docker_machine, machine_engine`.
+The folder's `conftest.py` offers it to every test, so that a test process makes it once.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from berth.facts import HostFacts
 from berth.provider.host import Host
 from tests.machines.connection import MachineConnection
 from tests.machines.engine import Engine
-from tests.machines.fixtures import machine_engine, or_skip
+from tests.machines.fixtures import or_skip
 from tests.machines.image import Layer, layer_image, machine_image
 from tests.machines.machine import Machine
-
-__all__ = ["DockerMachine", "docker_machine", "machine_engine"]
 
 # containerd alone is a service at boot here; Docker comes up when a test has it started. An image without any download:
 # the machine's own busybox.
@@ -73,7 +71,9 @@ class DockerMachine:
     def with_container(self) -> None:
         """One container that runs until it is stopped."""
         self.out(_TINY + "; docker rm --force one > /dev/null 2>&1 || :")
-        self.out("docker run --detach --name one --network none --stop-signal KILL tiny /bin/busybox sleep 1000 > /dev/null")
+        self.out(
+            "docker run --detach --name one --network none --stop-signal KILL tiny /bin/busybox sleep 1000 > /dev/null"
+        )
 
     @property
     def running(self) -> bool:

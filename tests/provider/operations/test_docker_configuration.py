@@ -14,10 +14,8 @@ from berth.facts.model import FileFact
 from berth.provider.errors import BadInput, CommandFailed
 from berth.provider.operations.docker_configuration import DockerConfiguration, DockerConfigurationWant, taken_over_by
 from tests.facts.fixtures import MACHINES, recorded
-from tests.provider.operations.docker_machine import DockerMachine, docker_machine, machine_engine
+from tests.provider.operations.docker_machine import DockerMachine
 from tests.provider.operations.facts_host import known
-
-__all__ = ["docker_machine", "machine_engine"]
 
 PATH = "/etc/docker/daemon.json"
 OPERATION = DockerConfiguration()
