@@ -189,6 +189,9 @@ def _problems(facts: HostFacts, ours: CdiFile | None, want: CdiSpecificationWant
         return
     if ours.driver != facts.driver.loaded:
         yield f"it is of driver {ours.driver or '(none)'}, loaded is {facts.driver.loaded}"
+    yield from (f"it has the hook {hook}" for hook in want.disabled_hooks if hook in ours.hooks)
+    if "gpus" in facts.unread:
+        return
     for gpu in facts.gpus:
         if not gpu.mig and not {str(gpu.index), gpu.uuid} <= set(ours.devices):
             yield f"it lacks GPU {gpu.index}"
@@ -196,7 +199,6 @@ def _problems(facts: HostFacts, ours: CdiFile | None, want: CdiSpecificationWant
     yield from (f"it has GPU {name}, which is gone" for name in ours.devices if name.isdigit() and name not in here)
     if facts.gpus and "all" not in ours.devices:
         yield "it lacks the device all"
-    yield from (f"it has the hook {hook}" for hook in want.disabled_hooks if hook in ours.hooks)
 
 
 def _enabled(facts: HostFacts) -> bool:

@@ -1,0 +1,72 @@
+"""The container toolkit: what is seen of it on machines, and what its own program makes of a configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from berth.facts import HostFacts
+from berth.facts.model import FileFact
+from berth.provider.errors import BadInput
+from berth.provider.operations.container_toolkit import ContainerToolkit, ContainerToolkitWant
+from tests.facts.fixtures import recorded
+from tests.provider.operations.facts_host import known
+
+OPERATION = ContainerToolkit()
+WANT = ContainerToolkitWant(host="box")
+BOX = recorded("rtx5090-ubuntu2404")
+PATH = "/etc/nvidia-container-runtime/config.toml"
+
+
+def changed(config: str | None = "", toolkit: str | None = "1.20.1", **docker: Any) -> HostFacts:
+    """The box with another toolkit."""
+    files = {**BOX.files, PATH: FileFact(mode="0644", owner="root:root", content=config)}
+    fresh = BOX.docker.model_copy(update=docker)
+    return BOX.model_copy(update={"files": files, "toolkit": toolkit, "docker": fresh})
+
+
+@pytest.mark.parametrize(
+    ("facts", "different"),
+    [
+        (BOX, []),
+        (recorded("debian13"), ["existence"]),
+        (recorded("v100-ubuntu2204"), ["version"]),
+        (changed('[nvidia-container-runtime]\nmode = "auto"\n'), []),
+        (changed('[nvidia-container-runtime]\nmode = "legacy"\n'), ["mode"]),
+        (changed('[nvidia-container-runtime]\nmode = "of tomorrow"\n'), ["mode"]),
+        (changed("[nvidia-container-cli]\nno-cgroups = true\n"), ["no_cgroups"]),
+        (changed('#no-cgroups = true\nnvidia-container-cli = "odd"\n'), []),
+        (changed("[nvidia-container-cli\n"), ["problem"]),
+        (changed(None), ["problem"]),
+        (changed(detected=False), ["detected"]),
+        (changed(detected=None), []),
+    ],
+)
+def test_what_is_seen(facts: HostFacts, different: list[str]) -> None:
+    assert OPERATION.differing(WANT, OPERATION.seen(facts, WANT)) == different
+
+
+def test_what_was_seen_can_be_kept_in_a_state() -> None:
+    have = OPERATION.seen(changed('[nvidia-container-runtime]\nmode = "of tomorrow"\n'), WANT)
+    assert have is not None
+    assert ContainerToolkitWant.model_validate(have.plain()).mode == "another"
+
+
+async def test_a_broken_configuration_is_refused_beforehand() -> None:
+    with pytest.raises(BadInput, match=r"box: /etc/nvidia.*config.toml: .*line 1.*; must be TOML; repair it"):
+        await OPERATION.preflight(known(changed("[nvidia-container-cli\n")), WANT)
+
+
+async def test_a_toolkit_that_will_be_installed_is_not_refused() -> None:
+    await OPERATION.preflight(known(recorded("debian13")), WANT)
+
+
+async def test_a_preview_says_that_docker_starts_anew() -> None:
+    facts = changed(detected=False, running=1)
+    (told,) = await OPERATION.warnings(known(facts), WANT)
+    assert told.startswith(
+        "Docker is restarted, to know of the container toolkit, which stops 1 container; with docker"
+    )
+    for quiet in (changed(detected=False, running=0), changed(running=1), recorded("debian13")):
+        assert not await OPERATION.warnings(known(quiet), WANT)
