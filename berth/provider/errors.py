@@ -2,6 +2,7 @@
 
 ProviderError
 ├── BadInput        what was asked for can never work; known before any host is touched
+│   └── UnknownHost  the state or the program names a host that the stack does not have
 ├── Unreachable     the host did not answer
 ├── CommandFailed   a command on the host ended with a status that was not expected
 ├── StillDiffers    all steps ran and the host is still not as declared
@@ -21,6 +22,10 @@ class ProviderError(Exception):
 
 class BadInput(ProviderError):
     """What was asked for can never work."""
+
+
+class UnknownHost(BadInput):
+    """The state or the program names a host that the stack does not have (any more)."""
 
 
 class Unreachable(ProviderError):

@@ -16,7 +16,7 @@ from berth.provider.command import Command, Result, shell
 from berth.provider.connection import Connection, OnLine
 from berth.provider.connection.local import LocalConnection
 from berth.provider.connection.settings import OverSsh
-from berth.provider.errors import BadInput, Busy, CommandFailed, Unreachable
+from berth.provider.errors import Busy, CommandFailed, UnknownHost, Unreachable
 from berth.provider.progress import Say
 
 _LAST_LINES = 20
@@ -173,12 +173,12 @@ class Hosts:
         """A host to look at.
 
         Raises:
-            BadInput: no host has that name.
+            UnknownHost: no host has that name.
         """
         settings = self._settings.get(name)
         if settings is None:
             known = ", ".join(sorted(self._settings)) or "none"
-            raise BadInput(f"host {name!r} is not one of the stack's hosts ({known}); declare it under hosts")
+            raise UnknownHost(f"host {name!r} is not one of the stack's hosts ({known}); declare it under hosts")
         if name not in self._connections:
             self._connections[name] = _connection(name, settings, self._logins)
             self._gathered[name] = Gathered()

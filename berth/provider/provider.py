@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from berth.provider import wire
 from berth.provider.diff import changes, path_of
-from berth.provider.errors import BadInput, ProviderError, Unreachable
+from berth.provider.errors import BadInput, ProviderError, UnknownHost, Unreachable
 from berth.provider.facts import FACTS, gather, gather_all
 from berth.provider.host import Hosts, HostSettings
 from berth.provider.operation import Operation, Want
@@ -115,7 +115,7 @@ class BerthProvider(rpc.Provider):
             return rpc.ReadResponse(request.resource_id, request.properties, request.inputs or request.properties)
         try:
             have = await self._tracked(operation.observe(self._hosts.reader(want.host), want))
-        except Unreachable as error:
+        except (Unreachable, UnknownHost) as error:
             self._progress.warn(request.urn, f"{error}; shown as last known")
             return rpc.ReadResponse(request.resource_id, request.properties, wire.to_wire_map(want.plain()))
         if have is None:
@@ -131,7 +131,14 @@ class BerthProvider(rpc.Provider):
             raise BadInput(f"{request.urn}: the state is from another version and says not enough to delete it")
 
         async def remove() -> None:
-            host = await self._hosts.writer(known.host, self._progress.about(request.urn))
+            try:
+                host = await self._hosts.writer(known.host, self._progress.about(request.urn))
+            except UnknownHost as error:
+                stack = request.urn.split(":")[2]
+                raise UnknownHost(
+                    f"{error} again to have this removed there, or leave it there and drop what the state knows of it: "
+                    f"berth forget {known.host} --stack {stack}"
+                ) from None
             await operation.converge(host, None, known)
 
         await self._tracked(remove(), request.timeout)

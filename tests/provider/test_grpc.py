@@ -252,6 +252,22 @@ async def test_an_unknown_host_is_named_with_those_there_are(provider: Served, t
     assert text == "host 'bix' is not one of the stack's hosts (box); declare it under hosts"
 
 
+async def test_what_lies_on_a_host_that_is_gone_is_shown_as_last_known_and_not_deleted(
+    provider: Served, thing: dict[str, Any]
+) -> None:
+    gone = {**thing, "host": "gone"}
+    answer = await provider.read(THING, gone)
+    assert (answer.id, got(answer.properties)) == ("x", gone)
+    async with asyncio.timeout(5):
+        while not provider.engine.logged:
+            await asyncio.sleep(0.02)
+    assert provider.engine.logged[0].severity == engine_pb2.WARNING
+    code, text = await failure(provider.delete(THING, gone))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert text.startswith("host 'gone' is not one of the stack's hosts (box); declare it under hosts again to ")
+    assert text.endswith("drop what the state knows of it: berth forget gone --stack dev")
+
+
 async def test_a_check_names_every_wrong_input_by_its_path(provider: Served, thing: dict[str, Any]) -> None:
     wrong = {**thing, "number": "many", "items": ["a", 5], "colour": "red"}
     del wrong["folder"]
