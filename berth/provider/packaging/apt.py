@@ -39,7 +39,7 @@ holder() {
 }
 waited=0
 while holder; do
-  what="$({ tr '\\000' ' ' < "/proc/$pid/cmdline"; } 2> /dev/null | cut -c 1-80)(process $pid)"
+  what="$({ tr '\\000' ' ' < "/proc/$pid/cmdline"; } 2> /dev/null | cut -c 1-60) (process $pid)"
   if [ "$waited" -ge "$wait_s" ]; then
     echo "$what has held $file for $waited s; wait until it is done, or end it, and run this again" >&2
     exit 1
@@ -61,15 +61,22 @@ apt -f install
 """
 )
 
+# apt shows its plan before it downloads, so that one run of it is both.
 # $1 how long to wait, $2 what may go, $3 what may become older, $4 whose holds are ours, then what is asked of apt.
 _DOWNLOAD = (
     _SETTINGS
     + "wait_s=$1 may_go=$2 may_be_older=$3 ours=$4\nshift 4\n"
     + WAIT
     + """
-plan() { apt -s install --allow-downgrades --allow-change-held-packages "$@" 2>&1; }
-fetch() { apt install --download-only --allow-downgrades --allow-change-held-packages "$@"; }
-listed() { printf '%s\\n' "$planned" | sed -n "/^The following $1:/,/^[^ ]/{/^ /p;}" | tr -d '*'; }
+plan=$(mktemp)
+trap 'rm -f -- "$plan"' EXIT
+trap 'exit 1' HUP INT TERM
+fetch() {
+  { apt install --download-only --allow-downgrades --allow-change-held-packages "$@" 2>&1 || echo "berth: failed"; } |
+    tee -- "$plan"
+  ! grep -q '^berth: failed$' "$plan"
+}
+listed() { sed -n "/^The following $1:/,/^[^ ]/{/^ /p;}" "$plan" | tr -d '*'; }
 beside() {
   for one in $1; do case " $2 " in *" $one "*) ;; *) printf ' %s' "$one" ;; esac; done
 }
@@ -77,10 +84,10 @@ if [ -n "$(ls /var/lib/dpkg/updates)" ]; then
   echo "berth: finishing what dpkg was interrupted in"
   dpkg --configure -a --force-confdef --force-confold
 fi
-if ! planned=$(plan "$@"); then
+if ! fetch "$@"; then
   echo "berth: asking the repositories anew"
   apt update
-  if ! planned=$(plan "$@"); then printf '%s\\n' "$planned" >&2; exit 100; fi
+  fetch "$@"
 fi
 going=$(beside "$(listed 'packages will be REMOVED')" "$may_go")
 older=$(beside "$(listed 'packages will be DOWNGRADED')" "$may_be_older")
@@ -95,11 +102,6 @@ if [ -n "$theirs" ]; then
   echo "refused, since these are held by somebody else:$theirs; run 'apt-mark unhold' for them, or declare them" >&2
 fi
 if [ -n "$going$older$theirs" ]; then exit 1; fi
-if ! fetch "$@"; then
-  echo "berth: asking the repositories anew"
-  apt update
-  fetch "$@"
-fi
 """
 )
 

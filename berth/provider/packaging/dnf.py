@@ -28,25 +28,29 @@ lock() {
 }
 """
 
+# dnf shows its plan before it downloads, so that one run of it is both.
 # $1 what may go, $2 what may become older, $3 whose locks are ours, then what is asked of dnf.
 _DOWNLOAD = (
     _SETTINGS
     + r"""
 may_go=$1 may_be_older=$2 ours=$3
 shift 3
-plan() { dnf --assumeno --setopt=install_weak_deps=False --setopt=clean_requirements_on_remove=False "$@" 2>&1 || :; }
-listed() { printf '%s\n' "$planned" | sed -n "/^$1:/,/^[^ ]/{s/^ \([^ ][^ ]*\).*/\1/p;}"; }
+plan=$(mktemp)
+trap 'rm -f -- "$plan"' EXIT
+trap 'exit 1' HUP INT TERM
+listed() { sed -n "/^$1:/,/^[^ ]/{s/^ \([^ ][^ ]*\).*/\1/p;}" "$plan"; }
 beside() {
   for one in $1; do case " $2 " in *" $one "*) ;; *) printf ' %s' "$one" ;; esac; done
 }
 going=
 if [ -n "$may_go" ]; then
-  planned=$(plan remove $may_go)
+  dnf --assumeno --setopt=clean_requirements_on_remove=False remove $may_go > "$plan" 2>&1 || :
   going=$(beside "$(listed Removing; listed 'Removing dependent packages')" "$may_go")
 fi
 if [ $# -gt 0 ]; then
   if [ -n "$ours" ]; then set -- "$@" --disableplugin=versionlock; fi
-  planned=$(plan install --allowerasing "$@")
+  { yes install --allowerasing --downloadonly "$@" 2>&1 || echo "berth: failed"; } | tee -- "$plan"
+  if grep -q '^berth: failed$' "$plan"; then exit 1; fi
   going="$going$(beside "$(listed Removing; listed 'Removing dependent packages')" "$may_go")"
 fi
 older=$(beside "$(listed Downgrading)" "$may_be_older")
@@ -57,7 +61,6 @@ if [ -n "$older" ]; then
   echo "refused, since these would become older:$older; declare one exact version of each, or keep what is there" >&2
 fi
 if [ -n "$going$older" ]; then exit 1; fi
-if [ $# -gt 0 ]; then yes install --allowerasing --downloadonly "$@"; fi
 """
 )
 

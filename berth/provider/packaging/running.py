@@ -10,6 +10,7 @@ from berth.provider.host import Host
 from berth.provider.packaging.reasons import explain
 
 _OURS = "berth: "
+_FAILED = "berth: failed"
 _STEPS = re.compile(
     r"^(Get:\d+ |Fetched |Unpacking |Setting up |Removing |Waiting |  (Installing|Upgrading|Erasing) +:)"
 )
@@ -27,8 +28,10 @@ async def run(host: Host, command: Command) -> Result:
 
     def on_line(line: str) -> None:
         lines.append(line)
+        if line == _FAILED:
+            return
         if line.startswith(_OURS):
-            host.say(line.removeprefix(_OURS)[:_STATUS_LENGTH])
+            host.say(line.removeprefix(_OURS))
         elif _STEPS.match(line):
             host.say(f"{command.says}: {line.strip()[:_STATUS_LENGTH]}")
 
