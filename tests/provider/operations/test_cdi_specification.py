@@ -120,11 +120,9 @@ async def test_a_preview_says_whom_systemd_takes_the_gpus_from() -> None:
     told = await OPERATION.warnings(known(facts), WANT)
     assert [line.split(";")[0] for line in told] == ["systemd reads its units anew"]
     assert not await OPERATION.warnings(known(facts), BY_HAND)
-    for quiet in (
-        with_drop_in(facts),
-        BOX.model_copy(update={"gpu_processes": (inside,)}),
-        recorded("h100x8-nvswitch"),
-    ):
+    written = with_drop_in(facts.model_copy(update={"cdi": BOX.cdi}))
+    by_cdi = BOX.model_copy(update={"gpu_processes": (inside,)})
+    for quiet in (written, by_cdi, recorded("h100x8-nvswitch")):
         assert not await OPERATION.warnings(known(quiet), WANT)
 
 
