@@ -31,8 +31,21 @@ def of_the_driver(facts: HostFacts) -> dict[str, str]:
     return {
         name: version
         for name, fact in facts.packages.items()
-        if fact.state == "installed" and (version := upstream(name, fact.version)) is not None
+        if fact.state == "installed"
+        and not name.startswith(PINNING)
+        and (version := upstream(name, fact.version)) is not None
     }
+
+
+def works(facts: HostFacts, branch: int, version: str, flavour: Flavour) -> bool:
+    """Whether the driver on disk is as wanted, whoever packaged it: libraries, module, and the module's flavour."""
+    driver = facts.driver
+    return (
+        driver.installed is not None
+        and driver.installed == driver.packages
+        and fits(driver.installed, branch, version)
+        and driver.flavour == flavour
+    )
 
 
 def in_the_way(facts: HostFacts, branch: int, version: str, flavour: Flavour, pinning: str) -> list[str]:

@@ -38,6 +38,8 @@ def test_the_packager_is_told_by_name_and_version(name: str, version: str, owner
         ("nvidia-driver-cuda", "3:580.95.05-1.el9", "580.95.05"),
         ("nvidia-kernel-dkms", "535.247.01-1~deb12u1", "535.247.01"),
         ("nvidia-kernel-open-dkms", "575.51-1", "575.51"),
+        ("libcuda1", "580.95.05-1", "580.95.05"),
+        ("firmware-nvidia-gsp", "580.95.05-1", "580.95.05"),
         ("nvidia-container-toolkit", "1.18.0-1", None),
         ("libcudnn9", "900.1.1-1", None),
     ],

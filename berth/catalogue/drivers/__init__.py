@@ -33,7 +33,8 @@ LONG_LIVED = 580
 """The branch that drives everything from Maxwell to Blackwell, with updates until June 2028."""
 
 _DRIVER_PACKAGE = re.compile(
-    r"^(lib)?(nvidia-(?!settings|modprobe|prime|xconfig)|cuda-drivers|kmod-nvidia|linux-modules-nvidia)"
+    r"^((lib)?nvidia-(?!settings|modprobe|prime|xconfig)|cuda-drivers|kmod-nvidia|linux-modules-nvidia|firmware-nvidia-"
+    r"|lib(cuda1|nvcuvid1|nvoptix1)$|lib(egl|gles|gl|glx)-nvidia|xserver-xorg-video-nvidia)"
 )
 _DRIVER_VERSION = re.compile(r"^(\d+:)?(\d{3,4}(\.\d+){1,2})([-~+.].*)?$")
 

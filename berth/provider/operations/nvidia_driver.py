@@ -16,7 +16,7 @@ from berth.provider.operation import FactOperation, Want
 from berth.provider.packaging import ABSENT, ANY, Manager, Name, apt, broken, dnf, held, installed
 from berth.provider.packaging.running import run
 from berth.provider.secure_boot import enrolment
-from berth.provider.unchangeable import refuse_unchangeable
+from berth.provider.unchangeable import is_guest, refuse_unchangeable
 
 BLACKLIST = "/etc/modprobe.d/berth-nvidia.conf"
 _OFF = """# Written by Berth: the cards belong to the NVIDIA driver.
@@ -132,7 +132,15 @@ class NvidiaDriver(FactOperation[NvidiaDriverWant]):
         return f"{want.host}:nvidia-driver"
 
     def seen(self, facts: HostFacts, want: NvidiaDriverWant) -> NvidiaDriverWant | None:
-        """Packages, module and blacklist; None where neither packages nor a module are there."""
+        """Packages, module and blacklist; None where neither packages nor a module are there.
+
+        A whole driver of the wanted branch and flavour is as declared, whoever packaged it, and so is the one that a
+        container was given.
+        """
+        if is_guest(facts):
+            return self._given(facts, want)
+        if nvidia.foreign(facts, want.origin) and nvidia.works(facts, want.branch, want.version, want.flavour):
+            return want.model_copy(update={"kernel": facts.kernel})
         there = installed(facts, want.asks())
         others = nvidia.in_the_way(facts, want.branch, want.version, want.flavour, want.pinning)
         if not there and not others and facts.driver.installed is None:
@@ -155,6 +163,14 @@ class NvidiaDriver(FactOperation[NvidiaDriverWant]):
                 "nouveau": "off" if blacklist is not None and blacklist.content == SEALED else "on",
             }
         )
+
+    def _given(self, facts: HostFacts, want: NvidiaDriverWant) -> NvidiaDriverWant | None:
+        """The libraries that a container got with the machine's driver."""
+        found = facts.driver.packages or facts.driver.loaded
+        if found is None:
+            return None
+        fits = nvidia.fits(found, want.branch, want.version)
+        return want.model_copy(update={"kernel": facts.kernel} if fits else _named(found, want))
 
     def steps(self, want: NvidiaDriverWant | None, have: NvidiaDriverWant | None) -> Sequence[Command]:
         """What came half, then headers and pin, then the driver in one run, its module, and the blacklist."""

@@ -13,7 +13,7 @@ from berth.provider.errors import BadInput
 from berth.provider.host import Host
 from berth.provider.legacy_gpus import told
 from berth.provider.operation import FactOperation, Want
-from berth.provider.unchangeable import refuse_unchangeable
+from berth.provider.unchangeable import is_guest, refuse_unchangeable
 
 UNIT = "berth-gpu-power.service"
 FILE = f"/etc/systemd/system/{UNIT}"
@@ -65,12 +65,15 @@ class PowerLimit(FactOperation[PowerLimitWant]):
         return f"{want.host}:power-limit"
 
     def seen(self, facts: HostFacts, want: PowerLimitWant) -> PowerLimitWant | None:
-        """The limits as the cards say, and the service; without its file nothing is declared there."""
+        """The limits as the cards say, and the service; without its file nothing is declared there.
+
+        In a container, where no service is its own, what the cards say is all.
+        """
         file, unit = facts.files.get(FILE), facts.units.get(UNIT)
-        if file is None:
+        if file is None and not is_guest(facts):
             return None
-        state = "as declared" if file.content == content(want.watts) else "edited by hand"
-        if state == "as declared" and (unit is None or unit.enabled != "enabled"):
+        state = "as declared" if file is None or file.content == content(want.watts) else "edited by hand"
+        if state == "as declared" and not is_guest(facts) and (unit is None or unit.enabled != "enabled"):
             state = "not at boot"
         limits = {str(gpu.index): gpu.power_limit for gpu in facts.gpus}
         watts = {
