@@ -231,4 +231,10 @@ def distribution_packages() -> list[Package]:
             depends=("kmod",),
             files={"/usr/sbin/dkms": Content(script("dkms"), 0o755)},
         ),
+        Package(
+            name="stand-in-half-configured",
+            version="1-1",
+            summary="fails to be configured the first time",
+            after_install="if mkdir /var/lib/stand-in-failed 2> /dev/null; then echo 'failing once' >&2; exit 1; fi\n",
+        ),
     ]

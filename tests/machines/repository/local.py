@@ -31,6 +31,8 @@ CUDA = "cuda/debian13/x86_64"
 TOOLKIT = "libnvidia-container/stable/deb/amd64"
 DOCKER = "docker/linux/debian"
 DEBIAN = "debian"
+PROBE = "probe.tar"
+"""The root of an image for test containers: busybox, and links of the programs that nvidia-smi's stand-in uses."""
 SUITE = "trixie"
 UNUSED_S = 24 * 3600.0
 """After which another recipe's repositories go; machines of another test process may have them mounted."""
@@ -94,7 +96,7 @@ def _make(engine: Engine, folder: Path) -> None:
     docker_ce.write_packages(debs, pool)
     for package in docker_ce.more_packages():
         write_package(package, pool)
-    shutil.copy(next(debs.glob(f"{docker_ce.BUSYBOX}_*.deb")), served / "busybox-static.deb")
+    docker_ce.write_probe(debs, served / PROBE)
     _sign(folder)
 
 
