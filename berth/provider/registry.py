@@ -18,6 +18,8 @@ from berth.provider.operations.key import Key
 from berth.provider.operations.load_test import LoadTest
 from berth.provider.operations.loaded_driver import LoadedDriver
 from berth.provider.operations.nvidia_driver import NvidiaDriver
+from berth.provider.operations.package_repository import PackageRepository
+from berth.provider.operations.packages import Packages
 from berth.provider.operations.persistence_mode import PersistenceMode
 from berth.provider.operations.power_limit import PowerLimit
 from berth.provider.operations.process import Process
@@ -42,6 +44,8 @@ _ALL: tuple[Operation[Any], ...] = (
     LoadTest(),
     LoadedDriver(),
     NvidiaDriver(),
+    PackageRepository(),
+    Packages(),
     PersistenceMode(),
     PowerLimit(),
     Process(),

@@ -21,9 +21,12 @@ from berth.provider.operations.file import FileWant
 from berth.provider.operations.gateway_configuration import GatewayConfigurationWant
 from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.operations.key import KeyWant
+from berth.provider.operations.limits import LimitsWant
 from berth.provider.operations.load_test import LoadTestWant
 from berth.provider.operations.loaded_driver import LoadedDriverWant
 from berth.provider.operations.nvidia_driver import NvidiaDriverWant
+from berth.provider.operations.package_repository import PackageRepositoryWant
+from berth.provider.operations.packages import PackagesWant
 from berth.provider.operations.persistence_mode import PersistenceModeWant
 from berth.provider.operations.power_limit import PowerLimitWant
 from berth.provider.operations.process import ProcessWant
@@ -32,6 +35,10 @@ from berth.provider.operations.ready import ReadyWant
 from berth.provider.operations.replica import ReplicaWant
 from berth.provider.operations.smoke_test import SmokeTestWant
 from berth.provider.operations.supervisor import SupervisorWant
+from berth.provider.operations.sysctl import SysctlWant
+from berth.provider.operations.systemd_unit import SystemdUnitWant
+from berth.provider.operations.unattended_upgrades import UnattendedUpgradesWant
+from berth.provider.operations.user import UserWant
 from berth.provider.operations.workspace import WorkspaceWant
 
 Late = Mapping[str, pulumi.Input[Any]]
@@ -275,4 +282,67 @@ class FabricManager(_Resource):
     kind = "berth:host:FabricManager"
 
     def __init__(self, name: str, want: FabricManagerWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class PackageRepository(_Resource):
+    """A signed package repository; see `PackageRepositoryWant`."""
+
+    kind = "berth:host:PackageRepository"
+
+    def __init__(self, name: str, want: PackageRepositoryWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class Packages(_Resource):
+    """Packages of the system's own; see `PackagesWant`."""
+
+    kind = "berth:host:Packages"
+
+    def __init__(self, name: str, want: PackagesWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class UnattendedUpgrades(_Resource):
+    """What unattended upgrades leave alone; see `UnattendedUpgradesWant`."""
+
+    kind = "berth:host:UnattendedUpgrades"
+
+    def __init__(self, name: str, want: UnattendedUpgradesWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class Sysctl(_Resource):
+    """Settings of the kernel; see `SysctlWant`."""
+
+    kind = "berth:host:Sysctl"
+
+    def __init__(self, name: str, want: SysctlWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class Limits(_Resource):
+    """Limits of logins; see `LimitsWant`."""
+
+    kind = "berth:host:Limits"
+
+    def __init__(self, name: str, want: LimitsWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class SystemdUnit(_Resource):
+    """A unit of systemd; see `SystemdUnitWant`."""
+
+    kind = "berth:host:SystemdUnit"
+
+    def __init__(self, name: str, want: SystemdUnitWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class User(_Resource):
+    """An account and its groups; see `UserWant`."""
+
+    kind = "berth:host:User"
+
+    def __init__(self, name: str, want: UserWant, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, want, opts)
