@@ -19,6 +19,7 @@ from berth.provider.operations.python_environment import PythonEnvironmentWant
 from berth.provider.operations.supervisor import SupervisorWant
 from berth.provider.operations.workspace import WorkspaceWant
 from berth.provider.resources import File, HubModel, PythonEnvironment, Supervisor, Workspace
+from components.prerequisites import HostPrerequisites
 
 SUPERVISOR = PackagedEngine(requirements=("supervisor==4.3.0",))
 """supervisor 4.3.0 needs nothing else; used where a host has no systemd."""
@@ -79,11 +80,23 @@ def absolute(path: str, *, folder: str, home: str) -> str:
 
 
 class HostBase(pulumi.ComponentResource):
-    """The workspace of one host, its Python environments, and supervisord where there is no systemd."""
+    """The workspace of one host, its Python environments, and supervisord where there is no systemd.
 
-    def __init__(self, name: str, place: HostPlace, opts: pulumi.ResourceOptions | None = None) -> None:
+    `gpus_ready` is what an engine on a GPU waits for. Where getting `ready` may reboot the host, everything waits.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        place: HostPlace,
+        opts: pulumi.ResourceOptions | None = None,
+        ready: HostPrerequisites | None = None,
+    ) -> None:
+        if ready is not None and ready.may_reboot:
+            opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[ready]))
         super().__init__("berth:index:Host", name, None, opts)
         self.place = place
+        self.gpus_ready: Sequence[pulumi.Resource] = ready.gpus_ready if ready is not None else ()
         self._environments: dict[str, PythonEnvironment] = {}
         self._random_models: dict[str, list[File]] = {}
         self._hub_models: dict[str, HubModel] = {}

@@ -39,6 +39,8 @@ class InferenceServer(pulumi.ComponentResource):
         self.plan = plan
         self._host = host
         needs: list[pulumi.Resource] = list(host.services)
+        if plan.engine.device == "cuda":
+            needs += host.gpus_ready
         environment = self._environment(needs)
         weights = self._weights(needs, environment)
         place = host.place

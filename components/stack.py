@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +18,7 @@ from components.gateway import Gateway
 from components.host import HostBase
 from components.inference_server import InferenceServer
 from components.observed import place_of
+from components.prerequisites import HostPrerequisites, key_problems
 from components.proof import Proof
 
 _PUBLIC = "berth-dev"
@@ -69,7 +70,7 @@ def problems(plan: Plan, project: Path) -> list[str]:
         and isinstance(plan.hosts[replica.host].connection, Local)
         and not (project / Path(replica.weights.path).expanduser() / "config.json").is_file()
     ]
-    return [*missing, *gone]
+    return [*missing, *gone, *key_problems(plan.hosts, project)]
 
 
 def _is_public(stack: str, project: Path) -> bool:
@@ -84,11 +85,7 @@ def build(plan: Plan, project: Path, facts: Mapping[str, HostFacts]) -> Mapping[
 
     What lies on a host without `facts` is left out: where its folders are is not known.
     """
-    hosts = {
-        name: HostBase(name, place_of(host, plan.stack, project, facts[name]))
-        for name, host in plan.hosts.items()
-        if name in facts
-    }
+    hosts = dict(_hosts(plan, project, facts))
     gateway_plan = plan.gateway
     servers = {
         replica.name: InferenceServer(replica.name, replica, hosts[replica.host], gateway_plan)
@@ -105,3 +102,16 @@ def build(plan: Plan, project: Path, facts: Mapping[str, HostFacts]) -> Mapping[
         "keys": pulumi.Output.secret(dict(gateway.keys)),
         **proof.results,
     }
+
+
+def _hosts(plan: Plan, project: Path, facts: Mapping[str, HostFacts]) -> Iterator[tuple[str, HostBase]]:
+    """Makes hosts ready, and gives those on which something runs."""
+    used = {replica.host for replica in plan.replicas} | ({plan.gateway.host} if plan.gateway is not None else set())
+    for name, host in plan.hosts.items():
+        if name not in facts:
+            continue
+        ready = None
+        if host.prerequisites is not None:
+            ready = HostPrerequisites(f"{name}-prerequisites", name, host.prerequisites, project)
+        if name in used:
+            yield name, HostBase(name, place_of(host, plan.stack, project, facts[name]), ready=ready)
