@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from berth.facts import HostFacts
-from berth.provider.command import Command
+from berth.provider.command import Command, put, shell
 from berth.provider.operation import FactOperation, Want
+
+_REMOVE = """
+rm -f -- "$1"
+"""
 
 
 class Limit(BaseModel):
@@ -30,6 +35,11 @@ class LimitsWant(Want):
     limits: list[Limit] = Field(min_length=1)
     on_destroy: Literal["keep", "remove"] = "keep"
 
+    @property
+    def path(self) -> str:
+        """The file that pam_limits reads, after the system's own."""
+        return f"/etc/security/limits.d/90-berth-{self.name}.conf"
+
 
 class Limits(FactOperation[LimitsWant]):
     """Declares limits of logins."""
@@ -43,9 +53,28 @@ class Limits(FactOperation[LimitsWant]):
         return f"{want.host}:limits:{want.name}"
 
     def seen(self, facts: HostFacts, want: LimitsWant) -> LimitsWant | None:
-        """To come."""
-        raise NotImplementedError
+        """The lines of the file; an edit that is more than other lines counts as none."""
+        file = facts.files.get(want.path)
+        if file is None:
+            return None
+        found = list(_read(file.content or ""))
+        return want.model_copy(update={"limits": found if file.content == _text(found) else []})
 
     def steps(self, want: LimitsWant | None, have: LimitsWant | None) -> Sequence[Command]:
-        """To come."""
-        raise NotImplementedError
+        """One whole file."""
+        if want is None:
+            return [] if have is None else [shell(_REMOVE, have.path, says=f"removing {have.path}", root=True)]
+        if have is not None and have.limits == want.limits:
+            return []
+        return [put(want.path, _text(want.limits), root=True)]
+
+
+def _text(limits: Sequence[Limit]) -> str:
+    return "".join(f"{limit.domain} {limit.kind} {limit.item} {limit.value}\n" for limit in limits)
+
+
+def _read(text: str) -> Iterator[Limit]:
+    for line in text.splitlines():
+        words = line.split()
+        with contextlib.suppress(ValidationError):
+            yield Limit.model_validate(dict(zip(Limit.model_fields, words, strict=False)))

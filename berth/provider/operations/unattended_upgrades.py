@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from berth.facts import HostFacts
-from berth.provider.command import Command
+from berth.provider.command import Command, put, shell
 from berth.provider.operation import FactOperation, Want
 
 Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9^$.*+?()|_-]+$")]
+
+
+PATH = "/etc/apt/apt.conf.d/52berth-unattended-upgrades"
+"""Read after the package's own file; apt's lists grow with each file."""
+
+_PACKAGE = "unattended-upgrades"
+_REMOVE = """
+rm -f -- "$1"
+"""
 
 
 class UnattendedUpgradesWant(Want):
@@ -38,9 +48,28 @@ class UnattendedUpgrades(FactOperation[UnattendedUpgradesWant]):
         return f"{want.host}:unattended-upgrades"
 
     def seen(self, facts: HostFacts, want: UnattendedUpgradesWant) -> UnattendedUpgradesWant | None:
-        """To come."""
-        raise NotImplementedError
+        """The patterns of our own file; where nothing upgrades unattended, all is as declared."""
+        package, file = facts.packages.get(_PACKAGE), facts.files.get(PATH)
+        if package is None or package.state == "config-files":
+            return want
+        if file is None:
+            return None
+        found = re.findall(r'^\s*"(.*)";$', file.content or "", re.MULTILINE)
+        edited = file.content != _text(found)
+        return want.model_copy(update={"patterns": ["(edited by hand)"] if edited else found})
 
     def steps(self, want: UnattendedUpgradesWant | None, have: UnattendedUpgradesWant | None) -> Sequence[Command]:
-        """To come."""
-        raise NotImplementedError
+        """One file; unattended-upgrades reads it at each of its runs."""
+        if want is None:
+            return [] if have is None else [shell(_REMOVE, PATH, says=f"removing {PATH}", root=True)]
+        if have is not None and have.patterns == want.patterns:
+            return []
+        return [put(PATH, _text(want.patterns), root=True)]
+
+
+def _text(patterns: Sequence[str]) -> str:
+    lines = "".join(f'  "{pattern}";\n' for pattern in patterns)
+    return (
+        "// Written by Berth: a driver that is upgraded under a running engine breaks its next start.\n"
+        f"Unattended-Upgrade::Package-Blacklist {{\n{lines}}};\n"
+    )
