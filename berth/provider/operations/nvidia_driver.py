@@ -47,7 +47,7 @@ _BUILD = """
 kernel=$1 wanted=$2 dkms=$3
 installed() { [ "$dkms" = no ] || dkms status -k "$kernel" | grep '^nvidia' | grep -q ': installed'; }
 if ! installed; then dkms autoinstall -k "$kernel" || :; fi
-depmod "$kernel"
+depmod "$kernel" || :
 found=$(modinfo -k "$kernel" -F version nvidia 2> /dev/null || :)
 case $found in
   "$wanted" | "$wanted".*) if installed; then exit 0; fi ;;

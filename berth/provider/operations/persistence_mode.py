@@ -36,6 +36,9 @@ if ! systemctl restart -- "$1"; then
   journalctl --no-pager --output=cat --lines=8 --unit="$1" >&2 || :
   exit 1
 fi
+if nvidia-smi --query-gpu=persistence_mode --format=csv,noheader | grep -q Disabled; then
+  nvidia-smi --persistence-mode=1
+fi
 """
 _REMOVE = """
 rm -f -- "$2"
