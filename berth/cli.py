@@ -135,6 +135,44 @@ def env(stack: Name = "dev") -> None:
         raise typer.Exit(1) from None
 
 
+class Answer(StrEnum):
+    """How a diagnosis is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@app.command()
+def doctor(
+    stack: Annotated[str, typer.Argument(metavar="STACK", help="A name in stacks/, or the path of a stack file.")],
+    *,
+    profile: Annotated[
+        str | None, typer.Option(help="Which of the models' shares applies; left out, the stack file's own.")
+    ] = None,
+    form: Annotated[Answer, typer.Option("--format", help="json is for programs.")] = Answer.TEXT,
+) -> None:
+    """Look at every host of a stack, and say what is well, what is not and what to do; nothing is changed.
+
+    Exit codes: 0 all is ok, 1 there are warnings or what could not be seen, 2 something fails or the input is wrong.
+    """
+    from berth import doctor as doctoring
+    from berth import review
+    from berth.examination import examine
+    from berth.spec import SpecError
+
+    try:
+        found = examine(review.find(stack), profile)
+    except (review.NoSuchStack, SpecError) as error:
+        raise _Wrong(str(error)) from None
+    if form is Answer.JSON:
+        sys.stdout.write(doctoring.to_json(found) + "\n")
+    else:
+        colours = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
+        for state, line in doctoring.lines(found):
+            typer.secho(line, fg=colours.get(str(state)), bold=state is None)
+    raise typer.Exit(found.code)
+
+
 @app.command()
 def hostkey(
     host: Annotated[

@@ -95,7 +95,9 @@ def _gpus(subject: Subject) -> Iterator[Check]:
     """The GPUs that the driver shows, against those that are planned with and those on the bus."""
     facts = subject.facts
     answering, there, planned = len(facts.gpus), len(facts.pci_gpus), len(subject.host.cards)
-    if answering < there:
+    if "gpus" in facts.unread:
+        yield fail("gpus", f"the driver does not answer ({facts.unread['gpus']})", "up", "look at `dmesg`; reboot it")
+    elif answering < there:
         have = f"{answering} of the {there} NVIDIA GPUs on the bus answer"
         yield fail("gpus", have, "all", "look for Xid lines in `dmesg`; reset or reboot the machine")
     elif planned and answering != planned:

@@ -27,9 +27,12 @@ def system_checks(subject: Subject) -> Iterator[Check]:
     if facts.reboot_required:
         yield warn("reboot", "the machine waits for a reboot", "rebooted", "reboot it when nothing serves")
     for what, why in sorted(facts.unread.items()):
-        if what != "docker":
+        if what not in _ASKED_ELSEWHERE:
             yield unknown(what, why, "give the login the rights to read it, or ignore this")
 
+
+_ASKED_ELSEWHERE = {"docker", "gpus"}
+"""Parts of the facts whose own checks say that they could not be read."""
 
 _HALF = {"half-installed", "half-configured", "unpacked", "triggers-awaited", "reinstreq"}
 """dpkg's words for an installation that was interrupted."""
