@@ -15,6 +15,7 @@ from berth.provider.operations.file import File
 from berth.provider.operations.gateway_configuration import GatewayConfiguration
 from berth.provider.operations.hub_model import HubModel
 from berth.provider.operations.key import Key
+from berth.provider.operations.limits import Limits
 from berth.provider.operations.load_test import LoadTest
 from berth.provider.operations.loaded_driver import LoadedDriver
 from berth.provider.operations.nvidia_driver import NvidiaDriver
@@ -28,6 +29,10 @@ from berth.provider.operations.ready import Ready
 from berth.provider.operations.replica import Replica
 from berth.provider.operations.smoke_test import SmokeTest
 from berth.provider.operations.supervisor import Supervisor
+from berth.provider.operations.sysctl import Sysctl
+from berth.provider.operations.systemd_unit import SystemdUnit
+from berth.provider.operations.unattended_upgrades import UnattendedUpgrades
+from berth.provider.operations.user import User
 from berth.provider.operations.workspace import Workspace
 
 _ALL: tuple[Operation[Any], ...] = (
@@ -41,6 +46,7 @@ _ALL: tuple[Operation[Any], ...] = (
     GatewayConfiguration(),
     HubModel(),
     Key(),
+    Limits(),
     LoadTest(),
     LoadedDriver(),
     NvidiaDriver(),
@@ -54,6 +60,10 @@ _ALL: tuple[Operation[Any], ...] = (
     Replica(),
     SmokeTest(),
     Supervisor(),
+    Sysctl(),
+    SystemdUnit(),
+    UnattendedUpgrades(),
+    User(),
     Workspace(),
 )
 

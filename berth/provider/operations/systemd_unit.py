@@ -41,11 +41,9 @@ fi
 _REMOVE = """
 trap '' HUP INT TERM PIPE
 if [ "$3" = unit ]; then systemctl --quiet disable --now -- "$1" || :; fi
-if [ -n "$2" ]; then
-  rm -f -- "$2"
-  rmdir -- "${2%/*}" 2> /dev/null || :
-  systemctl daemon-reload
-fi
+rm -f -- "$2"
+rmdir -- "${2%/*}" 2> /dev/null || :
+systemctl daemon-reload
 """
 
 _ENABLED = frozenset({"enabled", "alias", "generated"})
@@ -120,7 +118,7 @@ class SystemdUnit(FactOperation[SystemdUnitWant]):
     def steps(self, want: SystemdUnitWant | None, have: SystemdUnitWant | None) -> Sequence[Command]:
         """One script for all of it, since a new file that nobody loads is worse than none."""
         if want is None:
-            return [] if have is None else [_remove(have)]
+            return [] if have is None or not have.content else [_remove(have)]
         changed = bool(want.content) and (have is None or have.content != want.content)
         reload = changed or (have is not None and not have.loaded)
         enable = want.enabled is not None and (have is None or have.enabled != want.enabled)
@@ -195,9 +193,8 @@ def _start(want: SystemdUnitWant, have: SystemdUnitWant | None, *, changed: bool
 
 
 def _remove(have: SystemdUnitWant) -> Command:
-    kind = "drop-in" if have.drop_in or not have.content else "unit"
-    path = have.path if have.content else ""
-    return shell(_REMOVE, have.unit, path, kind, says=f"removing {path or have.unit}", timeout_s=_START_S, root=True)
+    kind = "drop-in" if have.drop_in else "unit"
+    return shell(_REMOVE, have.unit, have.path, kind, says=f"removing {have.path}", timeout_s=_START_S, root=True)
 
 
 def _said(unit: SystemdUnitWant | None) -> str:
