@@ -56,7 +56,7 @@ class Packages(FactOperation[PackagesWant]):
         interrupted = broken(facts) if found != want.packages else []
         if not interrupted and set(found.values()) <= {ABSENT}:
             return want if found == want.packages else None
-        there = {name for name, version in found.items() if version != ABSENT}
+        there = {name for name in found if want.packages[name] != ABSENT}
         kept = set(held(facts, want.packages))
         hold = want.hold
         if want.hold is not None and kept != (there if want.hold else set()):

@@ -59,10 +59,10 @@ def broken(facts: HostFacts) -> list[str]:
 
 
 def held(facts: HostFacts, packages: Mapping[str, str]) -> Iterator[str]:
-    """Those of `packages` that are installed and held."""
+    """Those of `packages` that are there and held."""
     for name, asked in packages.items():
         fact = facts.packages.get(name)
-        if asked != ABSENT and fact is not None and fact.held and fact.state in _WHOLE - _REMOVED:
+        if asked != ABSENT and fact is not None and fact.held and fact.state not in _REMOVED:
             yield name
 
 
