@@ -33,14 +33,14 @@ do
   echo "file $file"
   case $file in
     *.json) tr -d '\n' < "$file"; echo ;;
-    *) grep -oE '^kind:.*|^(- |  )name:.*|libcuda\.so\.[0-9]+\.[0-9.]+' "$file" | sort -u
+    *) grep -oE '^kind:.*|^ *(- )?name:.*|libcuda\.so\.[0-9]+\.[0-9.]+' "$file" | sort -u
       sed -n -e '/^ *- nvidia-cdi-hook$/{n;s/^ *- /hook /p;}' \
         -e '/^ *- nvidia-ctk$/{n;n;s/^ *- /hook /p;}' "$file" | sort -u ;;
   esac
 done
 """
 
-_NAME = re.compile(r"^(?:- |  )name:\s*(.*)$")
+_NAME = re.compile(r"^ *(?:- )?name:\s*(.*)$")
 _LIBRARY = re.compile(r"libcuda\.so\.(\d+\.[\d.]*\d)")
 _DOTTED = re.compile(r"\d+\.[\w.~+-]*\w")
 

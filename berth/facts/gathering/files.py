@@ -22,7 +22,8 @@ for file in /etc/docker/daemon.json /etc/nvidia-container-runtime/config.toml /e
   /etc/systemd/system/containerd.service.d/* /etc/systemd/system/nvidia-*.d/* \
   /etc/systemd/system.conf.d/*berth* /etc/default/grub.d/*berth* /etc/udev/rules.d/*berth* /etc/udev/rules.d/*nvidia*
 do
-  if [ -f "$file" ]; then set -- "$@" "$file"; fi
+  if [ ! -f "$file" ]; then continue; fi
+  case " $* " in *" $file "*) ;; *) set -- "$@" "$file" ;; esac
 done
 if [ $# -gt 0 ]; then
   stat -L -c '%a %U:%G %s %n' -- "$@"
