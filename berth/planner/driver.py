@@ -52,9 +52,11 @@ def driver(machine: Machine, notes: list[Note]) -> DriverPlan | None:
     if wanted.branch is None and wanted.version is None:
         notes.append(remark(where, f"names no branch: {branch} is taken, which is long-lived"))
     flavour = _flavour(wanted, branch, gpus)
-    against = [*_against(wanted, branch, flavour, machine), *_foreign(facts)]
-    notes += [refusal(where, text) for text in against]
+    against = [*conflicts(wanted, gpus), *_foreign(facts)]
     named = system.driver(branch, flavour, wanted.version)
+    if named is None:
+        against.append(f"{system.name} has no packages with {flavour} modules, must have them; use another system")
+    notes += [refusal(where, text) for text in against]
     if against or named is None:
         return None
     notes += [warning(where, text) for text in _on_the_machine(wanted, branch, machine)]
@@ -90,9 +92,10 @@ def _flavour(wanted: Driver, branch: int, gpus: tuple[Gpu, ...]) -> Flavour:
     return "open" if branch >= _OPEN_BY_DEFAULT else "proprietary"
 
 
-def _against(wanted: Driver, branch: int, flavour: Flavour, machine: Machine) -> Iterator[str]:
-    """What makes the declaration impossible, each a sentence."""
-    gpus, system = machine.gpus, machine.system
+def conflicts(wanted: Driver, gpus: tuple[Gpu, ...]) -> Iterator[str]:
+    """What makes the declaration impossible for these cards on any machine, each a sentence."""
+    branch = branch_of(wanted, gpus)
+    flavour = _flavour(wanted, branch, gpus)
     open_only = [gpu.name for gpu in gpus if gpu.open_modules == "required"]
     closed_only = [gpu.name for gpu in gpus if gpu.open_modules == "unsupported"]
     if open_only and closed_only:
@@ -111,8 +114,6 @@ def _against(wanted: Driver, branch: int, flavour: Flavour, machine: Machine) ->
     for gpu in gpus:
         for text in drivers.problems(version, gpu):
             yield text if wanted.version else text.replace(f"driver {drivers.shown(version)}", f"branch {branch}")
-    if system.driver(branch, flavour) is None:
-        yield f"{system.name} has no packages with {flavour} modules, must have them; use another system for this card"
 
 
 def _foreign(facts: HostFacts) -> Iterator[str]:

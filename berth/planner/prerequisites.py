@@ -13,7 +13,7 @@ from berth.catalogue import docker as known_docker
 from berth.catalogue import operating_systems
 from berth.catalogue.gpus import Gpu
 from berth.facts import HostFacts
-from berth.planner.driver import driver
+from berth.planner.driver import conflicts, driver
 from berth.planner.machine import Machine
 from berth.planner.notes import refusal, remark, warning
 from berth.planner.plan import Note
@@ -50,6 +50,9 @@ def prerequisites(
     if facts is None:
         text = "the machine was not observed; what they need is said once it can be read"
         notes.append(remark(where, text))
+        if said.driver is not None:
+            kinds = {gpu.id: gpu for gpu in cards.values() if gpu is not None}
+            notes += [refusal(f"{where}.driver", text) for text in conflicts(said.driver, tuple(kinds.values()))]
         return None
     if not _changeable(said, facts, where, notes):
         return None
