@@ -59,7 +59,8 @@ def diagnose(plan: Plan, facts: Mapping[str, HostFacts], problems: Mapping[str, 
 def _of_host(plan: Plan, name: str, facts: HostFacts | None, problem: str | None) -> Iterator[Check]:
     if facts is None:
         why = (problem or "was not asked").removeprefix(f"{name}: ")
-        yield Check(state=State.FAIL, about="connection", have=f"not reached ({why})", must="reachable")
+        todo = f"bring it up, or correct hosts.{name}.connection"
+        yield Check(state=State.FAIL, about="connection", have=f"not reached ({why})", must="reachable", todo=todo)
         return
     yield Check(state=State.OK, about="connection", have=f"reached as {facts.user}")
     there = tuple(replica for replica in plan.replicas if replica.host == name)
