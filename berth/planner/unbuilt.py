@@ -13,7 +13,7 @@ _YET = "is planned but cannot be applied yet"
 def unbuilt(stack: Stack) -> Iterator[tuple[str, str]]:
     """Where and what, one for each thing that is not built."""
     for name, host in stack.hosts.items():
-        if host.runtime == "docker":
+        if host.runtime == "docker" and stack.models:  # a machine can be made ready for what comes later
             yield f"hosts.{name}.runtime", f"docker {_YET}; process can"
         if host.cache is not None:
             yield f"hosts.{name}.cache", f"a folder of its own for weights {_YET}; they go below root"
