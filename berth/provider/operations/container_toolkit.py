@@ -79,7 +79,10 @@ class ContainerToolkit(FactOperation[ContainerToolkitWant]):
         return [] if want is None else super().differing(want, have)
 
     def steps(self, want: ContainerToolkitWant | None, have: ContainerToolkitWant | None) -> Sequence[Command]:
-        """The toolkit changes its own file; Docker is started again where it does not know of the toolkit yet."""
+        """The toolkit changes its own file: other settings stay, comments do not.
+
+        Docker is started again where it does not know of the toolkit yet.
+        """
         if want is None or (have is not None and have.problem):
             return []
         if have is None or have.version:

@@ -13,13 +13,15 @@ import pytest
 
 from berth.provider.connection.local import LocalConnection
 from tests.machines.connection import MachineConnection
+from tests.machines.docker_fixtures import docker
 from tests.machines.fixtures import machine_engine, systemd_machine
 from tests.machines.machine import Machine
 from tests.provider.operations.docker_machine import docker_machine
 from tests.provider.operations.gateway_standin import gateway
+from tests.provider.operations.gpu_machine import gpu_machine
 from tests.provider.operations.site import Site, site
 
-__all__ = ["docker_machine", "gateway", "machine_engine", "systemd_machine"]
+__all__ = ["docker", "docker_machine", "gateway", "gpu_machine", "machine_engine", "systemd_machine"]
 
 
 def under_supervisord(tmp_path: Path, environment: str) -> AbstractAsyncContextManager[Site]:

@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from berth.facts import HostFacts
 from berth.facts.model import CdiFile, FileFact, GpuProcess, UnitFact
-from berth.provider.errors import BadInput
+from berth.provider.errors import BadInput, CommandFailed
 from berth.provider.operations.cdi_specification import DROP_IN, CdiSpecification, CdiSpecificationWant
 from tests.facts.fixtures import recorded
+from tests.provider.operations.docker_machine import DockerMachine
 from tests.provider.operations.facts_host import known
 
 OPERATION = CdiSpecification()
@@ -130,3 +131,63 @@ async def test_a_preview_says_whom_systemd_takes_the_gpus_from() -> None:
 def test_a_hook_has_a_plain_name(name: str) -> None:
     with pytest.raises(ValidationError):
         CdiSpecificationWant(host="box", disabled_hooks=[name])
+
+
+# With the real toolkit
+
+FILE = "/var/run/cdi/nvidia.yaml"
+BREAKAGES = {
+    "the file is gone": (f"rm {FILE}", ["existence"]),
+    "of another driver": (f"sed -i 's/580[.]105[.]08/575.57.08/g' {FILE}", ["problems[0]"]),
+    "a card less": (f"""sed -i 's/name: "0"/name: "7"/' {FILE}""", ["problems[0]", "problems[1]"]),
+    "a second file": ("mkdir -p /etc/cdi; nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", ["duplicates[0]"]),
+    "not at the next boot": ("systemctl disable --quiet nvidia-cdi-refresh.service", ["units"]),
+    "in no order with Docker": (f"rm {DROP_IN}", ["drop_in"]),
+}
+
+
+@pytest.mark.systemd
+async def test_each_breakage_is_drift_and_repaired_and_a_container_sees_the_card(gpu_machine: DockerMachine) -> None:
+    await OPERATION.converge(gpu_machine.host, WANT, WANT)
+    for name, (script, different) in BREAKAGES.items():
+        gpu_machine.out(script)
+        have = OPERATION.seen(await gpu_machine.facts(), WANT)
+        assert OPERATION.differing(WANT, have) == different, (name, have)
+        await OPERATION.converge(gpu_machine.host, WANT, WANT)
+    gpu_machine.said.clear()
+    await OPERATION.converge(gpu_machine.host, WANT, WANT)
+    assert gpu_machine.said == []
+    seen = gpu_machine.out("docker run --rm --network none --device nvidia.com/gpu=all probe nvidia-smi -L")
+    assert seen.startswith("GPU 0: NVIDIA GeForce RTX 5090 (UUID: GPU-")
+
+
+@pytest.mark.systemd
+async def test_a_hook_is_left_out_and_a_boot_keeps_it_so(gpu_machine: DockerMachine) -> None:
+    await OPERATION.converge(gpu_machine.host, WITHOUT_COMPAT, WITHOUT_COMPAT)
+    gpu_machine.machine.reboot()
+    have = OPERATION.seen(await gpu_machine.facts(), WITHOUT_COMPAT)
+    assert OPERATION.differing(WITHOUT_COMPAT, have) == []
+    assert "nvidia-cdi-refresh.service" in gpu_machine.out("systemctl show --property After --value docker.service")
+    await OPERATION.converge(gpu_machine.host, WANT, WANT)
+    assert "enable-cuda-compat" in (await gpu_machine.facts()).cdi[0].hooks
+
+
+@pytest.mark.systemd
+async def test_without_a_driver_it_says_so(gpu_machine: DockerMachine) -> None:
+    gpu_machine.out(f"mv /usr/bin/nvidia-smi /usr/bin/nvidia-smi.away; rm {FILE}")
+    with pytest.raises(CommandFailed, match="ran and wrote nothing: it finds no nvidia-smi, or no driver"):
+        await OPERATION.converge(gpu_machine.host, WANT, WANT)
+    gpu_machine.out("mv /usr/bin/nvidia-smi.away /usr/bin/nvidia-smi")
+    await OPERATION.converge(gpu_machine.host, WANT, WANT)
+
+
+@pytest.mark.systemd
+async def test_one_made_by_hand_is_in_the_other_place(gpu_machine: DockerMachine) -> None:
+    want = BY_HAND.model_copy(update={"disabled_hooks": ["enable-cuda-compat"], "on_destroy": "remove"})
+    await OPERATION.converge(gpu_machine.host, want, want)
+    assert [(file.path, "enable-cuda-compat" in file.hooks) for file in (await gpu_machine.facts()).cdi] == [
+        ("/etc/cdi/nvidia.yaml", False)
+    ]
+    await OPERATION.converge(gpu_machine.host, None, want)
+    assert not (await gpu_machine.facts()).cdi
+    await OPERATION.converge(gpu_machine.host, WANT, WANT)

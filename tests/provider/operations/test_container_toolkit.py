@@ -11,6 +11,7 @@ from berth.facts.model import FileFact
 from berth.provider.errors import BadInput
 from berth.provider.operations.container_toolkit import ContainerToolkit, ContainerToolkitWant
 from tests.facts.fixtures import recorded
+from tests.provider.operations.docker_machine import DockerMachine
 from tests.provider.operations.facts_host import known
 
 OPERATION = ContainerToolkit()
@@ -70,3 +71,26 @@ async def test_a_preview_says_that_docker_starts_anew() -> None:
     )
     for quiet in (changed(detected=False, running=0), changed(running=1), recorded("debian13")):
         assert not await OPERATION.warnings(known(quiet), WANT)
+
+
+# With the real toolkit
+
+
+@pytest.mark.systemd
+async def test_the_toolkit_configures_itself_and_docker_looks_for_it_again(gpu_machine: DockerMachine) -> None:
+    await OPERATION.converge(gpu_machine.host, WANT, WANT)
+    before = gpu_machine.pid
+    breaking = ("--set", "nvidia-container-runtime.mode=legacy", "--set", "nvidia-container-cli.no-cgroups=true")
+    gpu_machine.machine.run(["nvidia-ctk", "config", "--in-place", "--config-file", PATH, *breaking])
+    gpu_machine.out('sed -i \'s/^log-level.*/log-level = "debug"/\' "$1"', PATH)  # by hand
+    assert OPERATION.differing(WANT, OPERATION.seen(await gpu_machine.facts(), WANT)) == ["mode", "no_cgroups"]
+    await OPERATION.converge(gpu_machine.host, WANT, WANT)
+    assert 'log-level = "debug"' in gpu_machine.out('cat "$1"', PATH)
+    assert gpu_machine.pid == before
+    gpu_machine.out("sleep 1; chmod 755 /usr/bin/nvidia-container-runtime")  # as if it had just been installed
+    assert OPERATION.differing(WANT, OPERATION.seen(await gpu_machine.facts(), WANT)) == ["detected"]
+    await OPERATION.converge(gpu_machine.host, WANT, WANT)
+    assert gpu_machine.pid != before
+    gpu_machine.said.clear()
+    await OPERATION.converge(gpu_machine.host, WANT, WANT)
+    assert gpu_machine.said == []
