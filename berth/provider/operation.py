@@ -102,7 +102,10 @@ class Operation(ABC, Generic[W]):
         finally:
             host.gathered.forget()
         have = await self.observe(host.quietly(), want or known)
-        if still := self.differing(want, have):
+        still = self.differing(want, have)
+        if want is None and not self.steps(None, have):
+            return None  # what is left is not Berth's to take away: another's unit without our drop-in, an account
+        if still:
             raise StillDiffers(host=host.name, what=self.identity(want or known), keys=still)
         return have
 

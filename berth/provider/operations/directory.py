@@ -25,11 +25,15 @@ _MISSING, _SOMETHING_ELSE = 4, 5
 
 
 class DirectoryWant(Want):
-    """A folder. `owner` is `user:group`, empty for whoever Berth is on that host."""
+    """A folder. `owner` is `user:group`, empty for whoever Berth is on that host.
+
+    With `root` it lies where only root may write, and belongs to root where no owner is given.
+    """
 
     path: str
     mode: str = "0755"
     owner: str = ""
+    root: bool = False
 
 
 class Directory(Operation[DirectoryWant]):
@@ -46,7 +50,7 @@ class Directory(Operation[DirectoryWant]):
     async def observe(self, host: Host, want: DirectoryWant) -> DirectoryWant | None:
         """Reads mode and owner."""
         ok = frozenset({0, _MISSING, _SOMETHING_ELSE})
-        result = await host.run(shell(_LOOK, want.path, says=f"looking at {want.path}", ok=ok))
+        result = await host.run(shell(_LOOK, want.path, says=f"looking at {want.path}", ok=ok, root=want.root))
         if result.status == _MISSING:
             return None
         if result.status == _SOMETHING_ELSE:
@@ -58,8 +62,9 @@ class Directory(Operation[DirectoryWant]):
         """Makes it and the folders above it; a file in its place is not removed, and the command says so."""
         if want is None:
             script = 'rmdir -- "$1" 2> /dev/null || :'
-            return [] if have is None else [shell(script, have.path, says=f"removing {have.path} if it is empty")]
-        return [shell(_MAKE, want.path, want.mode, want.owner, says=f"making {want.path}")]
+            says = f"removing {have.path} if it is empty" if have is not None else ""
+            return [] if have is None else [shell(script, have.path, says=says, root=have.root)]
+        return [shell(_MAKE, want.path, want.mode, want.owner, says=f"making {want.path}", root=want.root)]
 
     async def converge(self, host: Host, want: DirectoryWant | None, known: DirectoryWant) -> DirectoryWant | None:
         """One that still holds something is left, which is no failure."""

@@ -28,7 +28,8 @@ _OPEN_TO_OTHERS = 0o077
 class FileWant(Want):
     """A file. `owner` is `user:group`, empty for whoever Berth is on that host.
 
-    The content of a `sensitive` file is a secret of Pulumi's, and its mode gives nothing to others.
+    With `root` it lies where only root may write: it is read and written with root's rights, and belongs to root where
+    no owner is given. The content of a `sensitive` file is a secret of Pulumi's, and its mode gives nothing to others.
     """
 
     path: str
@@ -36,6 +37,7 @@ class FileWant(Want):
     mode: str = Field(default="0644", pattern=r"^[0-7]{4}$")
     owner: str = ""
     sensitive: bool = False
+    root: bool = False
 
     @model_validator(mode="after")
     def _closed(self) -> Self:
@@ -57,9 +59,8 @@ class File(Operation[FileWant]):
 
     async def observe(self, host: Host, want: FileWant) -> FileWant | None:
         """Reads content, mode and owner in one go."""
-        result = await host.run(
-            shell(_LOOK, want.path, says=f"looking at {want.path}", ok=frozenset({0, _MISSING, _SOMETHING_ELSE}))
-        )
+        ok = frozenset({0, _MISSING, _SOMETHING_ELSE})
+        result = await host.run(shell(_LOOK, want.path, says=f"looking at {want.path}", ok=ok, root=want.root))
         if result.status == _MISSING:
             return None
         if result.status == _SOMETHING_ELSE:
@@ -77,8 +78,9 @@ class File(Operation[FileWant]):
     def steps(self, want: FileWant | None, have: FileWant | None) -> Sequence[Command]:
         """One rename puts everything in place."""
         if want is None:
-            return [shell('rm -f -- "$1"', have.path, says=f"removing {have.path}")] if have else []
-        return [put(want.path, want.content, mode=want.mode, owner=want.owner)]
+            script = 'rm -f -- "$1"'
+            return [shell(script, have.path, says=f"removing {have.path}", root=have.root)] if have else []
+        return [put(want.path, want.content, mode=want.mode, owner=want.owner, root=want.root)]
 
     async def preflight(self, host: Host, want: FileWant) -> None:
         """A folder in its place is for a person to remove."""

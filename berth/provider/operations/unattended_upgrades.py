@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 
 from berth.facts import HostFacts
 from berth.provider.command import Command, put, shell
+from berth.provider.host import Host
 from berth.provider.operation import FactOperation, Want
 
 Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9^$.*+?()|_-]+$")]
@@ -65,6 +66,16 @@ class UnattendedUpgrades(FactOperation[UnattendedUpgradesWant]):
         if have is not None and have.patterns == want.patterns:
             return []
         return [put(PATH, _text(want.patterns), root=True)]
+
+    async def converge(
+        self, host: Host, want: UnattendedUpgradesWant | None, known: UnattendedUpgradesWant
+    ) -> UnattendedUpgradesWant | None:
+        """Removing it needs no look: where nothing upgrades unattended, there is nothing to see."""
+        if want is None and known.on_destroy == "remove":
+            await self.apply(host, None, known)
+            host.gathered.forget()
+            return None
+        return await super().converge(host, want, known)
 
 
 def _text(patterns: Sequence[str]) -> str:
