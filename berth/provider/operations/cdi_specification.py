@@ -83,8 +83,12 @@ class CdiSpecificationWant(Want):
         return _OF_UNIT if self.refreshed_by == "unit" else _BY_HAND
 
     def order(self) -> str:
-        """What is added to the toolkit's service."""
-        lines = ["# Written by Berth.", "[Unit]", "Before=docker.service"]
+        """What is added to the toolkit's service.
+
+        The specification has the persistence daemon's socket where that runs when it is written; a container whose
+        specification names a socket that is not there does not start.
+        """
+        lines = ["# Written by Berth.", "[Unit]", "Before=docker.service", "After=nvidia-persistenced.service"]
         if self.disabled_hooks:
             hooks = ",".join(self.disabled_hooks)
             lines += ["", "[Service]", f"Environment=NVIDIA_CTK_CDI_GENERATE_DISABLED_HOOKS={hooks}"]

@@ -10,7 +10,7 @@ from tests.provider.operations.tables.case import Case, Table, script
 WANT = CdiSpecificationWant(host="box")
 BY_HAND = CdiSpecificationWant(host="box", refreshed_by="nobody", disabled_hooks=["enable-cuda-compat"])
 REMOVED = WANT.model_copy(update={"on_destroy": "remove"})
-WRITTEN = "# Written by Berth.\n[Unit]\nBefore=docker.service\n"
+WRITTEN = "# Written by Berth.\n[Unit]\nBefore=docker.service\nAfter=nvidia-persistenced.service\n"
 LEFT_OUT = "\n[Service]\nEnvironment=NVIDIA_CTK_CDI_GENERATE_DISABLED_HOOKS=enable-cuda-compat\n"
 STALE = "it is of driver 575.57.08, loaded is 580.95.05"
 
