@@ -204,6 +204,40 @@ def hostkey(
 
 
 @app.command()
+def forget(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="The name that the stack file had for it.")],
+    *,
+    stack: Annotated[str, typer.Option(help="The stack whose state still knows the host.")] = "dev",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing; without a terminal nothing is asked either.")
+    ] = False,
+) -> None:
+    """Drop from a stack's state what lies on a host that is gone; nothing is asked of the host or removed there.
+
+    The host must not be in the stack file any more.
+
+    Exit codes: 0 it is forgotten, 1 it is not.
+    """
+    from berth.forget import forgetting
+    from berth.lifecycle.errors import LifecycleError
+
+    try:
+        found = forgetting(host, stack)
+        if not found.dropped:
+            sys.stdout.write(f"stack {stack}: its state knows nothing of host {host}\n")
+            return
+        sys.stdout.write(f"stack {stack}: these are dropped from its state; what runs on {host} stays there:\n")
+        sys.stdout.write("\n".join(found.lines) + "\n")
+        if not yes and sys.stdin.isatty():
+            typer.confirm(f"Forget {host}?", abort=True)
+        found.apply()
+    except LifecycleError as error:
+        _complain(str(error))
+        raise typer.Exit(1) from None
+    sys.stdout.write(f"stack {stack}: forgot host {host}\n")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of stack files, from which editors complete and explain keys."""
     from berth.spec.schema import text

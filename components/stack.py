@@ -38,7 +38,10 @@ def refuse(found: Sequence[str]) -> NoReturn:
 def refuse_after(found: Sequence[str]) -> NoReturn:
     """Ends the program as `refuse` does, once everything that it has declared is made; Pulumi then deletes nothing."""
     _sync_await(wait_for_rpcs())
-    refuse(found)
+    for line in found:
+        pulumi.log.error(line)
+    _sync_await(wait_for_rpcs())  # what logging asks of the engine, too
+    sys.exit(_SHOWN)
 
 
 def unasked(hosts: Mapping[str, HostPlan], stack: str, project: Path) -> str:

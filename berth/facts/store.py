@@ -41,12 +41,9 @@ class Store:
                 folder.mkdir(mode=0o700, exist_ok=True)
             write(path, facts.model_dump_json())
 
-    def forget(self, host: str) -> list[Path]:
-        """Drops what was kept and recorded of a host; returns the files that are gone."""
-        gone = [path for path in (self.looked(host), self.recorded(host)) if path.is_file()]
-        for path in gone:
-            path.unlink()
-        return gone
+    def forget(self, host: str) -> None:
+        """Drops the last look at a host; what was recorded of it is everybody's."""
+        self.looked(host).unlink(missing_ok=True)
 
     def last_known(self, host: str, problems: list[str] | None = None) -> HostFacts | None:
         """The newest facts of a host; `problems` takes a line for each file that cannot be read."""

@@ -15,7 +15,7 @@ from berth.lifecycle.project import DEV, Project
 from berth.lifecycle.pulumi import Pulumi, locate
 from berth.lifecycle.summary import summary
 
-__all__ = ["down", "print_env", "up"]
+__all__ = ["down", "print_env", "ready", "up"]
 
 
 def up(stack: str = DEV, project: Project | None = None) -> int:
@@ -29,7 +29,7 @@ def up(stack: str = DEV, project: Project | None = None) -> int:
         0, or the exit status of what failed; that has said why.
     """
     try:
-        pulumi = _ready(project or Project.here(), stack)
+        pulumi = ready(project or Project.here(), stack)
         pulumi.call("stack", "select", "--create")
         _tidy(pulumi)
         code = pulumi.stream("up", "--yes")
@@ -47,7 +47,7 @@ def down(stack: str = DEV, project: Project | None = None) -> int:
         0, or the exit status of what failed; that has said why.
     """
     try:
-        pulumi = _ready(project or Project.here(), stack)
+        pulumi = ready(project or Project.here(), stack)
         if not pulumi.exists():
             _say(f"stack {stack}: is not there; nothing to take down")
             return 0
@@ -76,8 +76,12 @@ def print_env(stack: str = DEV, project: Project | None = None) -> str:
     return project.source(stack, locate(project), os.environ)
 
 
-def _ready(project: Project, stack: str) -> Pulumi:
-    """Pulumi for a stack that no other run holds and whose state can be read."""
+def ready(project: Project, stack: str) -> Pulumi:
+    """Pulumi for a stack that no other run holds and whose state can be read.
+
+    Raises:
+        LifecycleError: the stack cannot be, another run holds it, or there is no Pulumi CLI and none can be had.
+    """
     project.check(stack, os.environ)
     pulumi = Pulumi.prepare(project, stack)
     state = project.state(pulumi.environ)

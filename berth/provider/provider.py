@@ -41,6 +41,7 @@ class BerthProvider(rpc.Provider):
         self._operations = operations
         self._hosts = Hosts({})
         self._running: set[asyncio.Task[Any]] = set()
+        self._away: set[str] = set()
 
     async def configure(self, request: rpc.ConfigureRequest) -> rpc.ConfigureResponse:
         """Takes the connections of all hosts as one JSON text, so that a moved host is no change of its resources."""
@@ -116,7 +117,9 @@ class BerthProvider(rpc.Provider):
         try:
             have = await self._tracked(operation.observe(self._hosts.reader(want.host), want))
         except (Unreachable, UnknownHost) as error:
-            self._progress.warn(request.urn, f"{error}; shown as last known")
+            if want.host not in self._away:  # once for each host, of which there may be many resources
+                self._away.add(want.host)
+                self._progress.warn(request.urn, f"{error}; what lies there is shown as last known")
             return rpc.ReadResponse(request.resource_id, request.properties, wire.to_wire_map(want.plain()))
         if have is None:
             return rpc.ReadResponse("", {}, {})
