@@ -47,6 +47,19 @@ update-initramfs
 _POD = r"""
 install -m 755 /files/pod-start /start.sh
 """
+_ENTERPRISE = r"""
+mkdir -p /usr/lib/stand-in/debian /etc/yum.repos.d
+mv /usr/bin/apt* /usr/bin/dpkg* /usr/lib/stand-in/debian/
+mv /usr/sbin/update-initramfs /usr/bin/dracut
+rm -rf /etc/apt /var/lib/apt
+rpmbuild -bb --quiet --define '_rpmdir /tmp' --define '_rpmfilename release.rpm' /files/rocky-release.spec
+rpm --install --replacefiles --nodeps /tmp/release.rpm
+rm -rf /tmp/release.rpm /root/rpmbuild
+install -m 644 /files/rocky.repo /etc/yum.repos.d/rocky.repo
+printf '%s\n' '[main]' gpgcheck=1 installonly_limit=3 clean_requirements_on_remove=True best=True \
+  module_platform_id=platform:el9 > /etc/dnf/dnf.conf
+sed -i 's/^enabled *=.*/enabled = 0/' /etc/dnf/plugins/local.conf
+"""
 _DOCKER_NEEDS = "iptables libdevmapper1.02.1 libnftables1 libnfnetlink0 libseccomp2 adduser kmod gnupg"
 """What Debian's docker.io depends on; baked in, so that the local repository need not hold Debian's own packages."""
 
@@ -67,11 +80,18 @@ class Kind:
         Raises:
             Unavailable: it cannot be made here.
         """
-        base = _BASE.replace("{packages}", self.packages).replace("{password}", _in_quotes(PASSWORD))
-        first = "/lib/systemd/systemd" if self.systemd else "/start.sh"
-        packages = Layer(name=f"{self.name}-packages", setup=base, command=(first,))
-        stand_ins = Layer(name=self.name, setup="".join((_FOLDERS, *self.setup)), command=(first,), files=_FILES)
-        return layer_image(engine, layer_image(engine, root_image(engine, self.root), packages), stand_ins)
+        stand_ins = Layer(name=self.name, setup="".join((_FOLDERS, *self.setup)), command=self._first, files=_FILES)
+        return layer_image(engine, self.packages_image(engine), stand_ins)
+
+    def packages_image(self, engine: Engine) -> str:
+        """The same without stand-ins: what the distribution gives."""
+        setup = _BASE.replace("{packages}", self.packages).replace("{password}", _in_quotes(PASSWORD))
+        packages = Layer(name=f"{self.name}-packages", setup=setup, command=self._first)
+        return layer_image(engine, root_image(engine, self.root), packages)
+
+    @property
+    def _first(self) -> tuple[str, ...]:
+        return ("/lib/systemd/systemd",) if self.systemd else ("/start.sh",)
 
 
 def _in_quotes(text: str) -> str:
@@ -83,3 +103,10 @@ DEBIAN_13_SERVER = Kind("debian13", DEBIAN_13, _DOCKER_NEEDS, (_SYSTEMD,))
 DEBIAN_12_SERVER = Kind("debian12", DEBIAN_12, f"systemd systemd-sysv dbus python3 {_DOCKER_NEEDS}", (_SYSTEMD,))
 POD = Kind("pod", DEBIAN_12, "", (_POD,), systemd=False)
 """As a rented pod: no systemd, no Docker, its first process a script, the login root's."""
+ROCKY_9_SERVER = Kind(
+    "rocky9",
+    DEBIAN_13,
+    f"dnf rpm dnf-plugins-core python3-systemd createrepo-c {_DOCKER_NEEDS}",
+    (_SYSTEMD, _ENTERPRISE),
+)
+"""As far as a tool that asks /etc/os-release, dnf and rpm can tell: STAND-IN on a Debian 13, without apt and dpkg."""

@@ -7,9 +7,19 @@ import pytest
 from tests.machines.engine import Engine
 from tests.machines.faults import HALF_CONFIGURED, apt_lock_held, end_connections, full_disk, leave_half_configured
 from tests.machines.fixtures import machine_engine
-from tests.machines.kinds import DEBIAN_13_SERVER, REPOSITORY_ADDRESS
+from tests.machines.kinds import DEBIAN_13_SERVER, REPOSITORY_ADDRESS, ROCKY_9_SERVER
 from tests.machines.machine import Machine, Ran
-from tests.machines.repository.local import CUDA, DOCKER, KEY_FILES, PROBE, SUITE, TOOLKIT, local_repository
+from tests.machines.repository import enterprise
+from tests.machines.repository.local import (
+    CUDA,
+    DOCKER,
+    KEY_FILES,
+    PROBE,
+    SUITE,
+    TOOLKIT,
+    enterprise_repository,
+    local_repository,
+)
 from tests.sshd.fixtures import StartMachine, start_machine
 
 __all__ = ["machine_engine", "start_machine"]
@@ -22,6 +32,12 @@ add {KEY_FILES[CUDA]} '{REPOSITORY_ADDRESS}/{CUDA} /'
 add {KEY_FILES[TOOLKIT]} '{REPOSITORY_ADDRESS}/{TOOLKIT} /'
 add {KEY_FILES[DOCKER]} 'file:/srv/repository/{DOCKER} {SUITE} stable'
 apt-get update -qq
+"""
+_DNF_SOURCES = f"""
+add() {{ printf '[%s]\\nname=%s\\nbaseurl=%s\\ngpgcheck=1\\nrepo_gpgcheck=1\\ngpgkey=file:///srv/repository/%s\\n' \\
+  "$1" "$1" "$2" "$3" > "/etc/yum.repos.d/$1.repo"; }}
+add cuda {REPOSITORY_ADDRESS}/{enterprise.CUDA} {KEY_FILES[enterprise.CUDA]}
+add toolkit file:///srv/repository/{enterprise.TOOLKIT} {KEY_FILES[enterprise.TOOLKIT]}
 """
 
 
@@ -74,3 +90,24 @@ def test_faults_are_what_they_say(start_machine: StartMachine, machine_engine: E
         assert "No space left on device" in full.err or "enough free space" in full.err, full
     do(there, "dpkg --configure -a")
     end_connections(there)
+
+
+def test_the_same_on_enterprise_linux(start_machine: StartMachine, machine_engine: Engine) -> None:
+    local = enterprise_repository(machine_engine)
+    there = start_machine(ROCKY_9_SERVER, hardware="h100x8", repository=local.served).machine
+    do(there, _DNF_SOURCES)
+    hidden = there.run(["dnf", "-qy", "install", "nvidia-open"])
+    assert "Unable to find a match: nvidia-open" in hidden.err, "no module stream is enabled"
+    do(there, "dnf -qy module enable nvidia-driver:580-open")
+    do(there, "dnf -qy install kernel-devel-$(uname -r) nvidia-open nvidia-fabricmanager")
+    assert do(there, "rpm -q nvidia-open").out == "nvidia-open-580.105.08-1.el9.x86_64\n"
+    assert there.run(["nvidia-smi"]).code == 9, "nothing is loaded before a reboot"
+    do(there, "echo blacklist nouveau > /etc/modprobe.d/berth.conf; dracut -f")
+    do(there, "dnf -qy install nvidia-container-toolkit-1.19.1-1; dnf -qy install python3-dnf-plugin-versionlock")
+    do(there, "dnf -q versionlock add nvidia-open nvidia-container-toolkit")
+    there.reboot()
+    assert do(there, "nvidia-smi --query-gpu=driver_version --format=csv,noheader").out == "580.105.08\n" * 8
+    do(there, "systemctl start nvidia-fabricmanager")
+    assert "Completed" in do(there, "nvidia-smi -q").out
+    assert "nvidia.com/gpu=7" in do(there, "nvidia-ctk cdi list").out, "the refresh service made it at boot"
+    assert do(there, "dnf -q check-update nvidia-container-toolkit").out == "", "it is locked"

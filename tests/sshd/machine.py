@@ -76,7 +76,7 @@ for home in /root /home/free /home/asks /home/cannot /home/shellless /home/odd; 
   printf '%s\n' "$1" > "$home/.ssh/authorized_keys"
   chown -R --reference="$home" "$home/.ssh"
 done
-if [ -e /srv/repository/debian ]; then
+if [ -e /srv/repository/debian ] && [ -e /etc/apt ]; then
   printf 'Types: deb\nURIs: file:/srv/repository/debian\nSuites: ./\nSigned-By: /srv/repository/debian/key.asc\n' \
     > /etc/apt/sources.list.d/debian.sources
 fi

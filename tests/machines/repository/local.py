@@ -2,46 +2,62 @@
 
 Each lies where its real one lies below its server's name, so that a stack's override is a change of the beginning:
 
-    cuda/debian13/x86_64/            NVIDIA's driver, flat            key: KEY.pub in that folder
-    libnvidia-container/stable/deb/amd64/   the container toolkit, flat      key: libnvidia-container/gpgkey
-    docker/linux/debian/             Docker, suite trixie, stable     key: docker/linux/debian/gpg
-    debian/                          what Debian itself offers (flat; machines know it already)
+    cuda/debian13/x86_64/                   NVIDIA's driver, flat             key: 8793F200.pub in that folder
+    libnvidia-container/stable/deb/amd64/   the container toolkit, flat       key: libnvidia-container/gpgkey
+    docker/linux/debian/                    Docker, suite trixie, stable      key: docker/linux/debian/gpg
+    debian/                                 what Debian itself offers, flat; machines know it already
+
+and, for Enterprise Linux, in another folder that is mounted at the same place:
+
+    cuda/rhel9/x86_64/                      key: D42D0685.pub in that folder
+    libnvidia-container/stable/rpm/x86_64/  key: libnvidia-container/gpgkey
+    docker/linux/rhel/9/x86_64/stable/      key: docker/linux/rhel/gpg
+    rocky/                                  what the distribution itself offers; machines know it already
 
 Machines see them at file:/srv/repository, and where systemd runs at `kinds.REPOSITORY_ADDRESS` as well.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.machines.engine import Engine, cache_folder
 from tests.machines.image import alone
-from tests.machines.repository import docker_ce, driver, toolkit
+from tests.machines.kinds import ROCKY_9_SERVER
+from tests.machines.repository import docker_ce, driver, enterprise, toolkit
 from tests.machines.repository.debian import write_index, write_package
 from tests.machines.repository.programs import FOLDER
+from tests.machines.repository.redhat import Repository, write_repositories
 from tests.machines.repository.signing import Key
 
 CUDA = "cuda/debian13/x86_64"
 TOOLKIT = "libnvidia-container/stable/deb/amd64"
 DOCKER = "docker/linux/debian"
 DEBIAN = "debian"
-PROBE = "probe.tar"
-"""The root of an image for test containers: busybox, and links of the programs that nvidia-smi's stand-in uses."""
-SUITE = "trixie"
-UNUSED_S = 24 * 3600.0
-"""After which another recipe's repositories go; machines of another test process may have them mounted."""
 KEY_FILES = {
     CUDA: f"{CUDA}/8793F200.pub",
     TOOLKIT: "libnvidia-container/gpgkey",
     DOCKER: f"{DOCKER}/gpg",
     DEBIAN: f"{DEBIAN}/key.asc",
+    enterprise.CUDA: f"{enterprise.CUDA}/D42D0685.pub",
+    enterprise.TOOLKIT: "libnvidia-container/gpgkey",
+    enterprise.DOCKER: "docker/linux/rhel/gpg",
+    enterprise.ROCKY: f"{enterprise.ROCKY}/key.asc",
 }
+"""Where the key of each repository is offered, below the same address."""
+SUITE = "trixie"
+PROBE = "probe.tar"
+"""The root of an image for test containers: busybox, and links of the programs that nvidia-smi's stand-in uses."""
+UNUSED_S = 24 * 3600.0
+"""After which another recipe's repositories go; machines of another test process may have them mounted."""
 
 
 @dataclass(frozen=True)
@@ -57,61 +73,92 @@ class LocalRepository:
 
 
 def local_repository(engine: Engine) -> LocalRepository:
-    """The repositories, made first where the cache does not have them (about two minutes, then none).
+    """The repositories for Debian, made first where the cache does not have them (about a minute, then none).
 
     Raises:
         Unavailable: something they need is not to be had here.
     """
-    with alone("repository"):
-        folder = cache_folder() / f"repository-{_recipe()}"
+    return _cached("debian", lambda folder: _make_for_debian(engine, folder))
+
+
+def enterprise_repository(engine: Engine) -> LocalRepository:
+    """The same for Enterprise Linux.
+
+    Raises:
+        Unavailable: something they need is not to be had here.
+    """
+    return _cached("enterprise", lambda folder: _make_for_enterprise(engine, folder))
+
+
+def _cached(name: str, make: Callable[[Path], None]) -> LocalRepository:
+    with alone(f"repository-{name}"):
+        folder = cache_folder() / f"repository-{name}-{_recipe()}"
         if not folder.exists():
-            for old in cache_folder().glob("repository-*"):
+            for old in cache_folder().glob(f"repository-{name}-*"):
                 if time.time() - old.stat().st_mtime > UNUSED_S:
                     shutil.rmtree(old, ignore_errors=True)
             new = folder.with_suffix(".new")
             shutil.rmtree(new, ignore_errors=True)
-            _make(engine, new)
+            make(new)
             new.rename(folder)
     os.utime(folder)
     return LocalRepository(folder / "served", json.loads((folder / "fingerprints.json").read_text()))
 
 
-def _make(engine: Engine, folder: Path) -> None:
+def _make_for_debian(engine: Engine, folder: Path) -> None:
     served = folder / "served"
-    for repository in KEY_FILES:
-        (served / repository).mkdir(parents=True)
-    for package in (
-        *(p for version in driver.VERSIONS for p in driver.driver_packages(version)),
-        *driver.other_packages(),
+    drivers = [package for version in driver.VERSIONS for package in driver.driver_packages(version)]
+    toolkits = [package for version in toolkit.VERSIONS for package in toolkit.toolkit_packages(version)]
+    pool = f"{DOCKER}/dists/{SUITE}/pool/stable/amd64"
+    for place, packages in (
+        (CUDA, [*drivers, *driver.other_packages()]),
+        (DEBIAN, driver.distribution_packages()),
+        (TOOLKIT, toolkits),
+        (pool, docker_ce.more_packages()),
     ):
-        write_package(package, served / CUDA)
-    for package in driver.distribution_packages():
-        write_package(package, served / DEBIAN)
-    for version in toolkit.VERSIONS:
-        for package in toolkit.toolkit_packages(version):
-            write_package(package, served / TOOLKIT)
-    pool = served / DOCKER / "dists" / SUITE / "pool/stable/amd64"
-    pool.mkdir(parents=True)
+        (served / place).mkdir(parents=True)
+        for package in packages:
+            write_package(package, served / place)
     debs = docker_ce.fetched(engine)
-    docker_ce.write_packages(debs, pool)
-    for package in docker_ce.more_packages():
-        write_package(package, pool)
+    docker_ce.write_packages(debs, served / pool)
     docker_ce.write_probe(debs, served / PROBE)
-    _sign(folder)
-
-
-def _sign(folder: Path) -> None:
-    fingerprints = {}
-    for repository, file in KEY_FILES.items():
-        key = Key.make(folder / "keys" / repository.split("/", 1)[0], repository.split("/", 1)[0])
-        try:
+    with _keys(folder, (CUDA, TOOLKIT, DOCKER, DEBIAN)) as keys:
+        for repository, key in keys.items():
             suite = SUITE if repository == DOCKER else ""
-            write_index(folder / "served" / repository, key, origin=repository.split("/", 1)[0], suite=suite)
-            (folder / "served" / file).write_bytes(key.public())
-        finally:
+            write_index(served / repository, key, origin=_vendor(repository), suite=suite)
+
+
+def _make_for_enterprise(engine: Engine, folder: Path) -> None:
+    packages = enterprise.packages(docker_ce.fetched(engine))
+    with _keys(folder, tuple(packages)) as keys:
+        repositories = {
+            name: Repository(its, keys[name], enterprise.modules() if name == enterprise.CUDA else "")
+            for name, its in packages.items()
+        }
+        work = folder / "work"
+        write_repositories(engine, ROCKY_9_SERVER.packages_image(engine), work, repositories)
+        shutil.copytree(work / "served", folder / "served", dirs_exist_ok=True)
+        shutil.rmtree(work)
+    docker_ce.write_probe(docker_ce.fetched(engine), folder / "served" / PROBE)
+
+
+@contextlib.contextmanager
+def _keys(folder: Path, repositories: tuple[str, ...]) -> Iterator[dict[str, Key]]:
+    """A new key for each vendor; the public ones lie where they are offered when the context ends."""
+    made = {name: Key.make(folder / "keys" / name, name) for name in {_vendor(one) for one in repositories}}
+    keys = {repository: made[_vendor(repository)] for repository in repositories}
+    try:
+        yield keys
+        for repository, key in keys.items():
+            (folder / "served" / KEY_FILES[repository]).write_bytes(key.public())
+        (folder / "fingerprints.json").write_text(json.dumps({name: key.fingerprint for name, key in keys.items()}))
+    finally:
+        for key in made.values():
             key.end()
-        fingerprints[repository] = key.fingerprint
-    (folder / "fingerprints.json").write_text(json.dumps(fingerprints))
+
+
+def _vendor(repository: str) -> str:
+    return repository.split("/", 1)[0]
 
 
 def _recipe() -> str:
