@@ -42,16 +42,24 @@ dnf -q -y module reset "${1%%:*}"
 dnf -q -y module enable "$1"
 """
 
-# DKMS builds while packages are installed, and they install without an error when it did not.
-_BUILD = """
+# DKMS builds while packages are installed, and they install without an error when it did not. What it has built once it
+# calls installed, even when somebody removed the file: only --force puts that back.
+_BUILD = r"""
 kernel=$1 wanted=$2 dkms=$3
 installed() { [ "$dkms" = no ] || dkms status -k "$kernel" | grep '^nvidia' | grep -q ': installed'; }
+fits() {
+  depmod "$kernel" > /dev/null 2>&1 || :
+  found=$(modinfo -k "$kernel" -F version nvidia 2> /dev/null || :)
+  case $found in "$wanted" | "$wanted".*) installed ;; *) false ;; esac
+}
 if ! installed; then dkms autoinstall -k "$kernel" || :; fi
-depmod "$kernel" || :
-found=$(modinfo -k "$kernel" -F version nvidia 2> /dev/null || :)
-case $found in
-  "$wanted" | "$wanted".*) if installed; then exit 0; fi ;;
-esac
+if fits; then exit 0; fi
+if [ "$dkms" = yes ]; then
+  for version in $(dkms status | sed -n 's/^nvidia[/,] *\([0-9.]*\).*/\1/p' | sort -u); do
+    case $version in "$wanted" | "$wanted".*) dkms install --force -m nvidia -v "$version" -k "$kernel" || : ;; esac
+  done
+  if fits; then exit 0; fi
+fi
 exec >&2
 echo "the module for the running kernel $kernel is ${found:-not there}, must be $wanted"
 if [ "$dkms" = no ]; then
@@ -70,12 +78,6 @@ exit 3
 
 _INITRAMFS = """
 if [ "$1" = dracut ]; then exec dracut --force --regenerate-all; fi
-exec update-initramfs -u -k all
-"""
-
-_REMOVE = """
-rm -f -- "$1"
-if [ "$2" = dracut ]; then exec dracut --force --regenerate-all; fi
 exec update-initramfs -u -k all
 """
 
@@ -267,9 +269,10 @@ def _driver(want: NvidiaDriverWant, have: NvidiaDriverWant | None) -> list[Comma
         for name in others
     }
     stream = [shell(_STREAM, want.stream, says=f"choosing the stream {want.stream}", root=True, timeout_s=300)]
+    along = [name for name, asked in changed.items() if want.hold and asked != ABSENT]
     return [
         *(stream if want.stream else []),
-        *_install(want, want.asks() | changed, hold=hold, free=[*want.packages, *others]),
+        *_install(want, want.asks() | changed, hold=[*hold, *along], free=[*want.packages, *others]),
     ]
 
 
@@ -289,15 +292,15 @@ def _build(want: NvidiaDriverWant) -> Command:
 
 
 def _blacklist(want: NvidiaDriverWant) -> list[Command]:
-    return [
-        put(BLACKLIST, _OFF, root=True),
-        leashed(shell(_INITRAMFS, want.initramfs, says="making the initramfs anew", root=True, timeout_s=_BUILD_S)),
-        put(BLACKLIST, SEALED, says=f"noting in {BLACKLIST} that the initramfs has it", root=True),
-    ]
+    noting = put(BLACKLIST, SEALED, says=f"noting in {BLACKLIST} that the initramfs has it", root=True)
+    return [put(BLACKLIST, _OFF, root=True), _initramfs(want), noting]
+
+
+def _initramfs(want: NvidiaDriverWant) -> Command:
+    return leashed(shell(_INITRAMFS, want.initramfs, says="making the initramfs anew", root=True, timeout_s=_BUILD_S))
 
 
 def _remove(have: NvidiaDriverWant) -> list[Command]:
     packages = [*have.packages, *([have.pinning] if have.pinning else [])]
     gone = _install(have, dict.fromkeys(packages, ABSENT), hold=[], free=packages) if packages else []
-    says = "removing the blacklist and making the initramfs anew"
-    return [*gone, leashed(shell(_REMOVE, BLACKLIST, have.initramfs, says=says, root=True, timeout_s=_BUILD_S))]
+    return [*gone, shell('rm -f -- "$1"', BLACKLIST, says=f"removing {BLACKLIST}", root=True), _initramfs(have)]
