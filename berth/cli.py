@@ -204,6 +204,51 @@ def hostkey(
 
 
 @app.command()
+def facts(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="A host of a stack file, or a machine as USER@HOST.")],
+    *,
+    stack: Annotated[
+        str | None, typer.Option(help="The stack that has the host; left out, the one whose file has it.")
+    ] = None,
+    host_key: Annotated[
+        str | None, typer.Option(help="For USER@HOST: its public key, as `berth hostkey` prints it.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="For USER@HOST: its SSH port.")] = 22,
+    key_file: Annotated[Path | None, typer.Option(help="For USER@HOST: the private key to log in with.")] = None,
+    name: Annotated[str, typer.Option(help="For USER@HOST: what the file is called; left out, its address.")] = "",
+    show: Annotated[bool, typer.Option("--show", help="Print what would be recorded, and write nothing.")] = False,
+) -> None:
+    """Record what a machine is in stacks/facts/HOST.json, for plans without access to it.
+
+    Only looks, with the rights that its login has. Names, addresses and secrets are taken out; look through the file
+    before you commit it.
+
+    Exit codes: 0 it is recorded, 1 the machine does not answer, 2 wrong input.
+    """
+    from berth.lifecycle.errors import LifecycleError
+    from berth.provider.errors import ProviderError
+    from berth.record import CannotRecord, of_machine, of_stack
+
+    user, at, address = host.rpartition("@")
+    given = {"host_key": host_key, "port": port, "key_file": None if key_file is None else str(key_file.resolve())}
+    try:
+        recording = of_machine(user, address, name, given) if at else of_stack(host, stack)
+        if show:
+            sys.stdout.write(recording.text)
+            return
+        recording.write()
+    except CannotRecord as error:
+        raise _Wrong(str(error)) from None
+    except (LifecycleError, ProviderError) as error:
+        _complain(str(error))
+        raise typer.Exit(1) from None
+    sys.stdout.write(f"{recording.path.name}: {recording.summary}\n")
+    for what, why in recording.facts.unread.items():
+        sys.stdout.write(f"not read: {what}: {why}\n")
+    sys.stdout.write(f"Look through {recording.path} before you commit it.\n")
+
+
+@app.command()
 def forget(
     host: Annotated[str, typer.Argument(metavar="HOST", help="The name that the stack file had for it.")],
     *,
