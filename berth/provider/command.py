@@ -16,7 +16,8 @@ class Command:
     `says` is what a person reads while it runs and when it fails. `stdin` is what it reads: secrets and contents
     travel there, since arguments are visible to every user of the host. `ok` are the exit statuses that are no failure.
     With `hold`, standard input stays open and silent as long as the caller lives: its end tells a command that it
-    is alone. With `root` it has the rights of root: through sudo where the login is another user's.
+    is alone. With `root` it has the rights of root: through sudo where the login is another user's. With `docker` it
+    talks to Docker, which takes those rights only where the login may not do so itself.
     """
 
     argv: tuple[str, ...]
@@ -26,6 +27,7 @@ class Command:
     ok: frozenset[int] = frozenset({0})
     hold: bool = False
     root: bool = False
+    docker: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

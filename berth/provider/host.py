@@ -39,6 +39,14 @@ class HostSettings(BaseModel):
     lock_wait_s: float = 30
 
 
+_MAY_DOCKER = """
+if [ "$(id -u)" = 0 ]; then exit 0; fi
+command -v docker > /dev/null || exit 3
+docker version > /dev/null 2>&1 || exit 4
+"""
+_NO_DOCKER = 3
+
+
 def _nothing(_line: str) -> None:
     return None
 
@@ -48,12 +56,24 @@ class Gathered:
 
     def __init__(self) -> None:
         self._gathering: asyncio.Task[HostFacts] | None = None
+        self._docker = False
 
     async def get(self, host: Host) -> HostFacts:
         """The facts as they are known, or gathered now; whoever asks meanwhile waits for the same."""
         if self._gathering is None or (self._gathering.done() and _failed(self._gathering)):
             self._gathering = asyncio.create_task(look(host))
         return await asyncio.shield(self._gathering)
+
+    async def docker(self, connection: Connection) -> bool:
+        """Whether the login itself may talk to Docker; asked again until it may, since Docker may come meanwhile.
+
+        Where there is none, nobody needs rights to it, and what is said of that is clearer without sudo.
+        """
+        if self._docker:
+            return True
+        asked = await connection.run(shell(_MAY_DOCKER, says="asking for the rights to Docker"))
+        self._docker = asked.status == 0
+        return asked.status in {0, _NO_DOCKER}
 
     def forget(self) -> None:
         """What is known is old from now on; a gathering that has begun is left to those who wait for it."""
@@ -92,6 +112,8 @@ class Host:
             Unreachable: the host did not answer.
         """
         self.say(command.says)
+        if command.docker and not command.root:
+            command = replace(command, root=not await self.gathered.docker(self.connection))
         result = await self.connection.run(command, on_line)
         if result.status not in command.ok:
             lines = (result.stderr or result.stdout).strip().splitlines()[-_LAST_LINES:]

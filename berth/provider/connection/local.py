@@ -58,7 +58,18 @@ class LocalConnection:
 
 
 _KEPT = {"HOME", "PATH", "LANG", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"}
-_KEPT_PREFIXES = ("LC_", "SSL_CERT_", "UV_", "PIP_", "XDG_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+_KEPT_PREFIXES = (
+    "LC_",
+    "SSL_CERT_",
+    "UV_",
+    "PIP_",
+    "XDG_",
+    "DOCKER_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+)
 
 
 def _environment() -> dict[str, str]:

@@ -8,6 +8,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from berth.provider.command import Command, shell
+from berth.provider.docker.container import Container
+from berth.provider.docker.manager import Docker
+from berth.provider.errors import BadInput
 from berth.provider.host import Host
 from berth.provider.operation import Operation, Want
 from berth.provider.supervision.managers import Manager, Supervisord, Systemd, files
@@ -18,15 +21,21 @@ from berth.provider.supervision.watch import Reader, until_ready
 
 
 class Supervision(Want):
-    """Who keeps a service running. `unit_prefix` is for systemd; the other two for supervisord."""
+    """Who keeps a service running. `unit_prefix` starts the names of systemd's units and of containers.
+
+    The two of supervisord are for it alone. With `container` it is Docker, whatever `init` says of the host.
+    """
 
     init: Literal["systemd", "supervisord"]
     unit_prefix: str = "berth"
     supervisor_folder: str = ""
     supervisorctl: str = ""
+    container: Container | None = None
 
     def manager(self) -> Manager:
         """The builder of its files and commands."""
+        if self.container is not None:
+            return Docker(self.unit_prefix)
         if self.init == "systemd":
             return Systemd(self.unit_prefix)
         return Supervisord(self.supervisor_folder, self.supervisorctl)
@@ -68,6 +77,7 @@ class ProcessWant(Supervision):
             stop_signal=self.stop_signal,
             stop_timeout_s=self.stop_timeout_s,
             about={"ports": self.ports},
+            container=self.container,
         )
 
 
@@ -92,7 +102,7 @@ class Process(Operation[ProcessWant]):
         update: dict[str, Any] = {"state": found.state, "definition": definition(found, seen, want.manager())}
         if seen is not None:
             fields = seen.model_dump(mode="json", include=_SHARED) | {"start_timeout_s": seen.ready_limit_s}
-            update |= fields | {"ports": seen.about.get("ports", [])}
+            update |= fields | {"ports": seen.about.get("ports", []), "container": seen.container}
         return want.model_copy(update=update)
 
     def steps(self, want: ProcessWant | None, have: ProcessWant | None) -> Sequence[Command]:
@@ -116,8 +126,7 @@ class Process(Operation[ProcessWant]):
 
     async def preflight(self, host: Host, want: ProcessWant) -> None:
         """A port that somebody else listens on is found before anything is changed."""
-        found = await status(host.quietly(), want.service(), want.manager())
-        await refuse_taken(host, want.ports, for_whom=want.name, session=found.pid)
+        await refuse_others(host, want, want.service(), want.ports)
 
     async def apply(self, host: Host, want: ProcessWant | None, have: ProcessWant | None) -> None:
         """Runs the steps, then waits until the process is ready; one that does not start is left stopped."""
@@ -133,6 +142,38 @@ class Process(Operation[ProcessWant]):
             for command in manager.stop(service):
                 await host.run(command)
             raise
+
+
+async def refuse_others(host: Host, want: Supervision, service: Service, ports: Sequence[int]) -> None:
+    """Makes sure that nobody but the service itself, which will be stopped before, listens on its ports.
+
+    Raises:
+        BadInput: somebody does; each port is named with the process.
+    """
+    manager = want.manager()
+    found = await status(host.quietly(), service, manager)
+    if isinstance(manager, Docker):
+        ports = await _held_by_none(host, service, manager, ports, found)
+    await refuse_taken(host, ports, for_whom=service.name, session=found.pid)
+
+
+async def _held_by_none(
+    host: Host, service: Service, manager: Docker, ports: Sequence[int], found: Status
+) -> Sequence[int]:
+    """The ports that no container has: in the name of one of bridges Docker listens, which says little to a person."""
+    own, mine = manager.name(service), set[int]()
+    for line in (await host.run(manager.publishing(ports))).stdout.splitlines() if ports else ():
+        port, name, *made_for = line.split(" ")
+        if own not in {name, *made_for}:
+            raise BadInput(
+                f"{service.name} on {host.name}: port {port} is used by the container {name}; choose another port in "
+                "the stack file, or stop that container"
+            )
+        mine.add(int(port))
+    seen = Service.parse(found.run)
+    if found.pid is not None and seen is not None and seen.container is not None and seen.container.network == "host":
+        mine.update(ports)  # what it listens on itself
+    return [port for port in ports if port not in mine]
 
 
 _SHARED = {"argv", "environment", "working_directory", "log", "restart", "ready", "stop_signal", "stop_timeout_s"}

@@ -9,11 +9,12 @@ from typing import Any, Literal
 from berth.engines.contract import Engine
 from berth.engines.registry import ENGINES
 from berth.provider.command import Command, shell
+from berth.provider.docker.container import Container
+from berth.provider.docker.gpus import access
 from berth.provider.host import Host
 from berth.provider.operation import Operation
-from berth.provider.operations.process import Supervision, definition, forget, remove, restart
+from berth.provider.operations.process import Supervision, definition, forget, refuse_others, remove, restart
 from berth.provider.supervision.managers import files
-from berth.provider.supervision.ports import refuse_taken
 from berth.provider.supervision.service import Service
 from berth.provider.supervision.status import status
 from berth.provider.supervision.watch import Reader, until_ready
@@ -26,15 +27,18 @@ _DECLARED = (
 """What the start script carries along, to be read back from it."""
 
 _LOOPBACK = "127.0.0.1"
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 -- inside a container, which publishes its port where it is told to
 
 
 class ReplicaWant(Supervision):
     """An engine; times in seconds.
 
-    `environment` is the folder with the engine's `bin/`, `weights` the model folder or what the engine resolves itself,
-    `arguments` the engine's own flags, `variables` its environment. `locks` are files, one for each card, held while it
-    starts. `endpoints` is the gateway's file of this revision's engines and `admin_port` the gateway's admin interface
-    (both empty without a gateway). `traffic` is there to be observed: whether the gateway sends it requests.
+    `environment` is the folder with the engine's `bin/`, empty for what a container's image has on its PATH, `weights`
+    the model folder or what the engine resolves itself, `arguments` the engine's own flags, `variables` its
+    environment. `locks` are files, one for each card, held while it starts. `endpoints` is the gateway's file of this
+    revision's engines and `admin_port` the gateway's admin interface (both empty without a gateway). `image` is the id
+    of the container's image, so that one that moved under its name is a change. `traffic` is there to be observed:
+    whether the gateway sends it requests.
     """
 
     name: str
@@ -58,6 +62,7 @@ class ReplicaWant(Supervision):
     cluster: str = ""
     endpoints: str = ""
     admin_port: int = 0
+    image: str = ""
     state: Literal["running", "starting", "outdated", "stopped"] = "running"
     definition: Literal["as declared", "edited by hand", "missing"] = "as declared"
     traffic: TrafficState = "serving"
@@ -65,25 +70,29 @@ class ReplicaWant(Supervision):
     def service(self) -> Service:
         """The service that runs this engine."""
         engine = ENGINES[self.engine]
+        boxed = self.container is not None and self.container.network != "host"
+        port = self.container.inside if self.container is not None and boxed else self.port
         argv = engine.command(
-            self.environment,
+            self.environment or None,
             self.weights,
             self.arguments,
             served_names=self.served_names,
-            host=_LOOPBACK,
-            port=self.port,
+            host=_EVERYWHERE if boxed else _LOOPBACK,
+            port=port,
         )
         return Service(
             name=self.name,
             folder=self.folder,
             argv=tuple(argv),
             environment=self.variables,
+            working_directory="/" if self.container is None else ".",  # an image has its own
             log=self.log,
             locks=tuple(self.locks),
-            ready=tuple(engine.ready_probe(self.environment, self.port)),
+            ready=tuple(engine.ready_probe(self.environment or None, port)),
             ready_limit_s=self.start_timeout_s,
             stop_timeout_s=self.stop_timeout_s,
-            about={key: getattr(self, key) for key in _DECLARED},
+            about={key: getattr(self, key) for key in _DECLARED} | ({"image": self.image} if self.image else {}),
+            container=self.container,
         )
 
     def route(self) -> Traffic:
@@ -130,6 +139,7 @@ class Replica(Operation[ReplicaWant]):
             update |= {key: seen.about[key] for key in _DECLARED if key in seen.about}
             update |= {"log": seen.log, "locks": list(seen.locks), "stop_timeout_s": seen.stop_timeout_s}
             update |= {"start_timeout_s": seen.ready_limit_s}
+            update |= {"container": _asked(seen.container), "image": seen.about.get("image", "")}
         return want.model_copy(update=update)
 
     def steps(self, want: ReplicaWant | None, have: ReplicaWant | None) -> Sequence[Command]:
@@ -151,8 +161,7 @@ class Replica(Operation[ReplicaWant]):
 
     async def preflight(self, host: Host, want: ReplicaWant) -> None:
         """A port that somebody else listens on is found before anything is changed."""
-        found = await status(host.quietly(), want.service(), want.manager())
-        await refuse_taken(host, [want.port], for_whom=want.name, session=found.pid)
+        await refuse_others(host, want, want.service(), [want.port])
 
     async def apply(self, host: Host, want: ReplicaWant | None, have: ReplicaWant | None) -> None:
         """Takes the engine out of traffic, changes it, and brings it back once it answers.
@@ -167,6 +176,7 @@ class Replica(Operation[ReplicaWant]):
                 await super().apply(host, None, have)
                 await have.route().remove(host)
             return
+        want, have = await _with_cards(host, want), None if have is None else await _with_cards(host, have)
         steps = self.steps(want, have)
         if steps and have is not None and have.state in {"running", "outdated"}:
             async with have.route().turn(host):  # replicas of one revision go one after the other: one always serves
@@ -211,11 +221,26 @@ class Replica(Operation[ReplicaWant]):
         await have.route().join(host)
 
 
+def _asked(container: Container | None) -> Container | None:
+    """A container as it was asked for: how it gets its cards is not."""
+    return None if container is None else container.model_copy(update={"access": "none"})
+
+
+async def _with_cards(host: Host, want: ReplicaWant) -> ReplicaWant:
+    """The declaration with the way in which this host gives a container its cards."""
+    if want.container is None or not want.container.gpus:
+        return want
+    found = access(await host.facts(), want.container.gpus, where=f"{want.name} on {host.name}")
+    return want.model_copy(update={"container": want.container.model_copy(update={"access": found})})
+
+
+# Where Docker publishes a port without a process of its own, only the client's end is on this host.
 _CONNECTIONS = """
 port=$(printf '%04X' "$1")
 limit=$2
 while [ "$limit" -gt 0 ]; do
-  if ! grep -qs "^ *[0-9]*: [0-9A-F]*:$port [0-9A-F]*:[0-9A-F]* 01 " /proc/net/tcp /proc/net/tcp6; then exit 0; fi
+  if ! grep -qsE "^ *[0-9]+: ([0-9A-F]+:$port [^ ]+|[^ ]+ [0-9A-F]*0100007F:$port) 01 " /proc/net/tcp /proc/net/tcp6
+  then exit 0; fi
   limit=$((limit - 1))
   sleep 1
 done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from berth.provider.command import Command, shell
 from berth.provider.host import Host
@@ -33,6 +34,7 @@ members() { # that another process goes while they are read is no failure
 if [ -f "$1/supervisor/pid" ]; then end running "$(cat -- "$1/supervisor/pid")" "$1/supervisor/supervisord.conf"; fi
 for record in "$1"/services/*/state/process; do
   [ -f "$record" ] || continue
+  [ ! -e "${record%/state/process}/create" ] || continue # its numbers are those of a container
   read -r session start runner _ _ boot _ < "$record"
   [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ] || continue
   end running "$runner" "$1"
@@ -44,6 +46,15 @@ shift 2
 for name in "$@"; do rm -rf -- "$workspace/$name"; done
 rmdir -- "$workspace" 2> /dev/null || :
 """
+
+_CONTAINERS = """
+if command -v docker > /dev/null; then
+  for left in $(docker ps --all --quiet --filter "label=dev.berth.stack=$1" 2> /dev/null); do
+    docker rm --force --volumes "$left" > /dev/null
+  done
+fi
+"""
+"""Where Docker does not answer, nothing of it runs, and whoever has no containers must not need it."""
 
 _OURS = ("bin", "environments", "gateway", "logs", "models", "services", "supervisor")
 """What Berth puts into a workspace. Nothing else is removed: the folder may have been a person's before."""
@@ -58,7 +69,7 @@ done
 
 
 class WorkspaceWant(Want):
-    """A stack's folder on a host; `unit_prefix` starts the names of its systemd units."""
+    """A stack's folder on a host; `unit_prefix` starts the names of its systemd units and containers."""
 
     path: str
     unit_prefix: str = "berth"
@@ -89,7 +100,11 @@ class Workspace(Operation[WorkspaceWant]):
         """Only removing does anything."""
         if want is not None or have is None:
             return []
-        return [shell(_SWEEP, have.path, have.unit_prefix, *_OURS, says=f"removing {have.path}", timeout_s=300)]
+        containers = shell(_CONTAINERS, have.unit_prefix, says="removing containers", timeout_s=300)
+        return [
+            replace(containers, docker=True),
+            shell(_SWEEP, have.path, have.unit_prefix, *_OURS, says=f"removing {have.path}", timeout_s=300),
+        ]
 
     async def converge(self, host: Host, want: WorkspaceWant | None, known: WorkspaceWant) -> WorkspaceWant | None:
         """Removing is proved by looking at the folder itself."""

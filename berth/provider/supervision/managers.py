@@ -1,13 +1,19 @@
-"""What keeps a service running: systemd where it runs, else supervisord; both build files and commands, purely."""
+"""What keeps a service running: systemd where it runs, else supervisord; both build files and commands, purely.
+
+The third is Docker, in `berth.provider.docker.manager`.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from berth.provider.command import Command, put, shell
+from berth.provider.supervision import status
 from berth.provider.supervision.service import RUNNER, Service
+from berth.provider.supervision.status import Looking, Status
 
 _GRACE_S = 10
 """On top of a service's own time to stop: the runner needs it to see that nothing is left."""
@@ -22,7 +28,7 @@ fi
 """
 
 
-class Manager(Protocol):
+class Manager(Looking, Protocol):
     """One way to keep services running."""
 
     def unit_path(self, service: Service) -> str:
@@ -49,9 +55,33 @@ class Manager(Protocol):
         """Makes the manager forget a stopped service."""
         ...
 
+    def log(self, service: Service) -> str:
+        """Where all lines of the service are, for a person."""
+        ...
+
+
+class _OnHost(ABC):
+    """What the runner leaves in the service's folder says how it is, whoever keeps it running."""
+
+    @abstractmethod
+    def unit_path(self, service: Service) -> str:
+        """See `Manager`."""
+
+    def look(self, service: Service, log_from: int | None = None) -> Command:
+        """See `Manager`."""
+        return status.look(service, self.unit_path(service), log_from)
+
+    def read(self, stdout: str, log_from: int | None = None) -> Status:
+        """See `Manager`."""
+        return status.read(stdout, log_from)
+
+    def log(self, service: Service) -> str:
+        """See `Manager`."""
+        return service.log
+
 
 @dataclass(frozen=True)
-class Supervisord:
+class Supervisord(_OnHost):
     """One supervisord for a stack; `folder` holds its configuration, `control` is its `supervisorctl`."""
 
     folder: str
@@ -122,7 +152,7 @@ class Supervisord:
 
 
 @dataclass(frozen=True)
-class Systemd:
+class Systemd(_OnHost):
     """The host's systemd; `prefix` starts the name of every unit of this stack."""
 
     prefix: str

@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from berth.provider.docker.container import Container
+
 RUNNER = importlib.resources.files(__package__).joinpath("runner.sh").read_text()
 """The script that starts every service; it says itself what it does."""
 
@@ -21,7 +23,9 @@ class Service(BaseModel):
     `folder` is its own folder there; `argv` what runs, with `environment` added to its supervisor's and
     `working_directory` as its folder. `locks` are files that it holds, one for each card, from its start until it is
     ready; `ready` is a command that ends with 0 once it is (empty: at once), `ready_limit_s` when it gives the locks up
-    without. Times are in seconds. `about` is carried along for whoever reads the definition back.
+    without. Times are in seconds. With `container` it runs in one, which keeps what it writes in place of `log`.
+    `secrets` are variables whose values lie in files of these names below `folder/secrets`. `about` is carried along
+    for whoever reads the definition back.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +43,8 @@ class Service(BaseModel):
     stop_signal: str = "TERM"
     stop_timeout_s: int = 30
     about: dict[str, object] = {}
+    secrets: tuple[str, ...] = ()
+    container: Container | None = None
 
     @property
     def run_path(self) -> str:
@@ -48,15 +54,18 @@ class Service(BaseModel):
     def render(self) -> str:
         """The `run` script: this definition as one line of JSON, then the same as shell for the runner."""
         exports = [f"export {key}={shlex.quote(value)}" for key, value in sorted(self.environment.items())]
+        exports += [f'{key}=$(cat -- "$folder/secrets/{key}") && export {key} || exit 1' for key in self.secrets]
+        # Left out where they say nothing, so that a definition from before there were any is still the same.
+        plain = self.model_dump(
+            mode="json", exclude={key for key in ("secrets", "container") if not getattr(self, key)}
+        )
         return "\n".join(
             [
                 "#!/bin/sh",
                 _HEAD,
-                f"# {json.dumps(self.model_dump(mode='json'), sort_keys=True)}",
+                f"# {json.dumps(plain, sort_keys=True)}",
                 f"folder={shlex.quote(self.folder)}",
-                f"log={shlex.quote(self.log)}",
-                # Not through its supervisor: who adopts a process has no other end for the pipe of who died.
-                'mkdir -p -- "${log%/*}" && exec >> "$log" 2>&1',
+                *self._output(),
                 f"locks={shlex.quote(' '.join(self.locks))}",
                 f"ready={shlex.quote(shlex.join(self.ready))}",
                 f"ready_limit={self.ready_limit_s}",
@@ -69,6 +78,13 @@ class Service(BaseModel):
                 "",
             ]
         )
+
+    def _output(self) -> list[str]:
+        """Where what it writes goes."""
+        if self.container is not None:
+            return ["log=/dev/null", "exec 2>&1"]
+        # Not through its supervisor: who adopts a process has no other end for the pipe of who died.
+        return [f"log={shlex.quote(self.log)}", 'mkdir -p -- "${log%/*}" && exec >> "$log" 2>&1']
 
     @classmethod
     def parse(cls, text: str) -> Service | None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from berth.provider.command import Command, shell
 from berth.provider.host import Host
-from berth.provider.supervision.managers import Manager
 from berth.provider.supervision.service import RUNNER, Service
 
 State = Literal["running", "starting", "outdated", "stopped"]
@@ -47,8 +46,8 @@ class Status:
     """A service on its host: what is written there and what runs.
 
     `run` is its start script, `unit` what its manager reads, both empty when missing; `pid` its main process; `exits`
-    how often it has ended by itself and `last_exit` with which status; `log_size` is in bytes, `log` what was asked of
-    it.
+    how often it has ended by itself and `last_exit` with which status; `restarts` how often its manager has started it
+    again since it was told to. `log_size` says where the log ends, `log` is what was asked of it.
     """
 
     run: str
@@ -61,6 +60,7 @@ class Status:
     current: bool
     ready: bool
     log: bytes
+    restarts: int = 0
 
     @property
     def state(self) -> State:
@@ -72,33 +72,45 @@ class Status:
         return "running" if self.ready else "starting"
 
 
-def look(service: Service, manager: Manager, log_from: int | None = None) -> Command:
-    """Asks for everything at once; with `log_from`, the log from that byte on (64 KiB at most)."""
+class Looking(Protocol):
+    """The part of a manager that tells what a service does."""
+
+    def look(self, service: Service, log_from: int | None = None) -> Command:
+        """Asks for everything at once; with `log_from`, also for the log from there on."""
+        ...
+
+    def read(self, stdout: str, log_from: int | None = None) -> Status:
+        """Reads the answer to `look`."""
+        ...
+
+
+def look(service: Service, unit_path: str, log_from: int | None = None) -> Command:
+    """Asks the host for everything at once; with `log_from`, the log from that byte on (64 KiB at most)."""
     offset = "" if log_from is None else str(log_from)
-    unit = manager.unit_path(service)
-    return shell(_LOOK, service.folder, unit, service.log, offset, says=f"looking at {service.name}")
+    return shell(_LOOK, service.folder, unit_path, service.log, offset, says=f"looking at {service.name}")
 
 
-def read(stdout: str) -> Status:
-    """Reads the answer to `look`."""
+def read(stdout: str, log_from: int | None = None) -> Status:
+    """Reads the answer to `look`; the log ends where was read to, unless it has become shorter."""
     run, runner, unit, size, exits, last_exit, pid, started, digest, ready, log = stdout.split("\n")[:11]
+    lines = base64.b64decode(log)
     return Status(
         run=_decoded(run),
         runner=_decoded(runner),
         unit=_decoded(unit),
-        log_size=int(size),
+        log_size=int(size) if log_from is None or int(size) < log_from else log_from + len(lines),
         exits=int(exits),
         last_exit=last_exit,
         pid=None if pid == "no" else int(pid),
         current=started == digest,
         ready=ready == "yes",
-        log=base64.b64decode(log),
+        log=lines,
     )
 
 
-async def status(host: Host, service: Service, manager: Manager, log_from: int | None = None) -> Status:
+async def status(host: Host, service: Service, manager: Looking, log_from: int | None = None) -> Status:
     """Looks at a service on its host."""
-    return read((await host.run(look(service, manager, log_from))).stdout)
+    return manager.read((await host.run(manager.look(service, log_from))).stdout, log_from)
 
 
 def faithful(found: Status) -> bool:

@@ -52,6 +52,7 @@ class _Follower:
     limit_s: float
     reader: Reader
     exits: int
+    restarts: int
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
     rest: bytes = b""
     hopeless: bool = False
@@ -79,7 +80,8 @@ class _Follower:
 
     def failure(self, now: Status, now_s: float) -> str:
         """How the start has failed; empty while it may still succeed."""
-        if now.exits > self.exits:
+        self.restarts = min(self.restarts, now.restarts)  # starting it by hand counts from 0 again
+        if now.exits > self.exits or now.restarts > self.restarts:
             return f"it ended with status {now.last_exit}"
         if self.hopeless and not now.log:  # it has said its last and does not end by itself
             return "it cannot start"
@@ -98,28 +100,28 @@ async def until_ready(
             the message holds its last lines and what they mean.
     """
     clock = asyncio.get_running_loop().time
-    follower = _Follower(service, limit_s, reader, before.exits, deadline=clock() + limit_s)
+    follower = _Follower(service, limit_s, reader, before.exits, before.restarts, deadline=clock() + limit_s)
     offset = before.log_size
     while True:
         now = await status(host.quietly(), service, manager, log_from=offset)
         if now.log_size < offset:  # the log was rotated
             offset, follower.exits = 0, min(follower.exits, now.exits)
             continue
-        offset += len(now.log)
+        offset = now.log_size
         follower.read(now.log, host, clock())
         if now.state == "running" and now.exits == follower.exits:
             return now
         if how := follower.failure(now, clock()):
-            raise _failed(service, how, follower.lines, reader)
+            raise _failed(service, how, follower.lines, reader, manager.log(service))
         if not now.log:
             await asyncio.sleep(_PAUSE_S)
 
 
-def _failed(service: Service, how: str, lines: Sequence[str], reader: Reader) -> StartFailed:
+def _failed(service: Service, how: str, lines: Sequence[str], reader: Reader, where: str) -> StartFailed:
     meaning = reader.explain(lines)
     last = "\n".join(f"  {line}" for line in list(lines)[-_LAST_LINES:])
     return StartFailed(
         f"{service.name} did not start: {how}"
         + (f"; {meaning}" if meaning else "")
-        + f"\nits last lines (all of them are in {service.log}):\n{last}"
+        + f"\nits last lines (all of them are in {where}):\n{last}"
     )

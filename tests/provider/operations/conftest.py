@@ -16,12 +16,11 @@ from tests.machines.connection import MachineConnection
 from tests.machines.docker_fixtures import docker
 from tests.machines.fixtures import machine_engine, systemd_machine
 from tests.machines.machine import Machine
-from tests.provider.operations.docker_machine import docker_machine
 from tests.provider.operations.gateway_standin import gateway
 from tests.provider.operations.gpu_machine import gpu_machine
 from tests.provider.operations.site import Site, site
 
-__all__ = ["docker", "docker_machine", "gateway", "gpu_machine", "machine_engine", "systemd_machine"]
+__all__ = ["docker", "gateway", "gpu_machine", "machine_engine", "systemd_machine"]
 
 
 def under_supervisord(tmp_path: Path, environment: str) -> AbstractAsyncContextManager[Site]:

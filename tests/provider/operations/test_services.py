@@ -79,7 +79,9 @@ WORKSPACE = WorkspaceWant(host="box", path="/w", unit_prefix="berth-dev")
 
 def test_a_workspace_is_only_ever_removed() -> None:
     assert Workspace().steps(WORKSPACE, None) == Workspace().steps(WORKSPACE, WORKSPACE) == []
-    (sweep,) = Workspace().steps(None, WORKSPACE)
+    containers, sweep = Workspace().steps(None, WORKSPACE)
+    assert argv(containers)[1:] == ("berth-dev",)
+    assert containers.docker
     ours = ("bin", "environments", "gateway", "logs", "models", "services", "supervisor")
     assert argv(sweep)[1:] == ("/w", "berth-dev", *ours)
 

@@ -1,0 +1,1 @@
+"""Docker on a host, through its own command line over the host's one connection: no tunnel, no second login."""
