@@ -18,6 +18,22 @@ from berth.facts.model import FileFact, HostFacts
 USER = "user"
 _ACCOUNTS = {"root", "nobody", "docker", "nvidia-persistenced", "_apt", "sshd", "messagebus", "polkitd"}
 _GROUPS = {"root", "sudo", "wheel", "docker", "video", "render", "adm", "nvidia-persistenced", "nogroup"}
+_PACKAGES = re.compile(
+    r"^(lib)?(nvidia|cuda|nv|infiniband|ib|rdma|mlnx|doca|dcgm|datacenter-gpu|docker|containerd|moby|runc|crun|podman|"
+    r"buildah|container|criu|linux-|kernel|dkms|mokutil|shim|grub|unattended-upgrades|apt|dpkg|dnf|yum|rpm|python3-dnf|"
+    r"systemd|supervisor|openssh|sudo|curl|ca-certificates|gnupg|gpg|epel|gcc|make|glibc|c6|util-linux|snapd|"
+    r"needrestart|ubuntu-drivers|xserver-xorg-video|bash|dash)"
+)
+"""What prerequisites and checks look at; other packages would tell what the machine is for."""
+
+_PACKAGES = re.compile(
+    r"^(lib)?(nvidia|cuda|nv|infiniband|ib|rdma|mlnx|doca|dcgm|datacenter-gpu|docker|containerd|moby|runc|crun|podman|"
+    r"buildah|container|criu|linux-|kernel|dkms|mokutil|shim|grub|unattended-upgrades|apt|dpkg|dnf|yum|rpm|python3-dnf|"
+    r"systemd|supervisor|openssh|sudo|curl|ca-certificates|gnupg|gpg|epel|gcc|make|glibc|c6|util-linux|snapd|"
+    r"needrestart|ubuntu-drivers|xserver-xorg-video|bash|dash)"
+)
+"""What prerequisites and checks look at; other packages would tell what the machine is for."""
+
 _OF_BERTH = re.compile(r"^berth-")
 _PUBLIC = re.compile(
     r"(^|\.)(docker\.com|nvidia\.com|nvcr\.io|github\.io|debian\.org|ubuntu\.com|canonical\.com|rockylinux\.org|"
@@ -63,7 +79,7 @@ def anonymous(facts: HostFacts, names: Iterable[str] = ()) -> HostFacts:
         facts.model_dump(mode="json", exclude={"files", "users", "gpu_processes", "units", "packages"})
     )
     plain |= {
-        "packages": facts.model_dump(mode="json", include={"packages"})["packages"],
+        "packages": {name: one.model_dump() for name, one in facts.packages.items() if _PACKAGES.match(name)},
         "users": _users(facts),
         "units": {name: unit.model_dump() for name, unit in facts.units.items() if not _OF_BERTH.match(name)},
         "files": {
@@ -100,7 +116,7 @@ class _Cleaner:
         people = {name for name, groups in facts.users.items() if name not in _ACCOUNTS and name in groups}
         words = {*names, facts.user, *(path.split("/")[2] for path in (facts.home,) if path.startswith("/home/"))}
         ordinary = {"", "root", USER, "localhost", "ubuntu", "debian", "rocky", "admin", "docker"}
-        told = sorted({*words, *_persons(facts, people)} - ordinary, key=len, reverse=True)
+        told = sorted({*words, *_persons(facts, people), *_own_hosts(facts)} - ordinary, key=len, reverse=True)
         self._words = re.compile("|".join(rf"(?<![\w]){re.escape(word)}(?![\w])" for word in told)) if told else None
         self._home = facts.home if facts.home not in {"/", "/root", ""} else None
         self._ids: dict[str, str] = {}
@@ -163,6 +179,12 @@ def _persons(facts: HostFacts, candidates: Iterable[str]) -> set[str]:
     """Accounts that look like people's: in a group that lets one do something, beside their own."""
     powers = {"sudo", "wheel", "docker", "adm", "users"}
     return {name for name in candidates if powers & set(facts.users[name])}
+
+
+def _own_hosts(facts: HostFacts) -> set[str]:
+    """The hosts of addresses that are nobody's but this machine's owner's, which other lines may name without a URL."""
+    texts = (file.content for file in facts.files.values() if file.content is not None)
+    return {match[2] for text in texts for match in _URL.finditer(text) if not _PUBLIC.search(match[2])}
 
 
 def _url(match: re.Match[str]) -> str:

@@ -9,10 +9,11 @@ import pytest
 
 from berth.facts import HostFacts
 from berth.facts.anonymous import anonymous
-from berth.facts.model import Disk, FileFact, GpuProcess, UnitFact
+from berth.facts.model import Disk, FileFact, GpuProcess, PackageFact, UnitFact
 from tests.facts.fixtures import MACHINES, recorded
 
 PLANTED = [
+    *("mirror.acme.com", "acme-agent"),
     *(
         "hunter2-planted",
         "kim-minsu",
@@ -45,6 +46,7 @@ def planted() -> HostFacts:
             "Types: deb\nURIs: https://kim-minsu:hunter2-planted@apt.acme.internal/ubuntu "
             "https://mirror.corp-registry.io/x http://[fd12:3456:789a::7]/y "
             "https://download.docker.com/linux/ubuntu\nSuites: noble\n# minsu@corp.com\n"
+            "URIs: http://mirror.acme.com/\n"
         ),
         "/etc/nvidia-container-toolkit/nvidia-cdi-refresh.env": file(
             "HF_TOKEN=hf_abcdefghijklmnop\npassword: hunter2-planted\n"
@@ -52,6 +54,7 @@ def planted() -> HostFacts:
         "/etc/modprobe.d/kim-minsu.conf": file(
             "# 52:54:00:aa:bb:cc at gpu-box-7, 10.20.30.40\n", owner="kim-minsu:kim-minsu"
         ),
+        "/etc/apt/preferences.d/own": file("Pin: origin mirror.acme.com\n"),
         "/etc/apt/keyrings/own.key": file("-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2-planted\n"),
         "/etc/systemd/system/berth-prod-abc-chat.service": file("ExecStart=/home/kim-minsu/x\n"),
     }
@@ -71,6 +74,7 @@ def planted() -> HostFacts:
             "disks": (*host.disks, Disk(mount="/home/kim-minsu/models", size=2, free=1)),
             "units": {**host.units, "berth-prod-abc-kim-minsu.service": UnitFact(active="active", enabled="enabled")},
             "files": files,
+            "packages": {**host.packages, "acme-agent": PackageFact(version="1")},
             "unread": {"root": "sudo: user kim-minsu is not allowed on gpu-box-7"},
         }
     )
@@ -84,7 +88,7 @@ def test_nothing_planted_is_left() -> None:
 def test_what_plans_and_operations_need_is_left() -> None:
     shown = anonymous(planted(), ["gpu-box-7"])
     real = planted()
-    for same in ("os", "kernel", "driver", "packages", "memory", "cores", "pci_gpus", "sysctl", "gathered"):
+    for same in ("os", "kernel", "driver", "memory", "cores", "pci_gpus", "sysctl", "gathered"):
         assert getattr(shown, same) == getattr(real, same), same
     assert (shown.user, shown.home) == ("user", "/home/user")
     assert shown.users == {"root": ("root",), "user": ("docker",)}
