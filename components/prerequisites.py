@@ -50,8 +50,8 @@ from berth.provider.resources import (
     User,
 )
 
-_FILES = "berth"
-"""The name of the files that Berth writes beside those of others in sysctl.d and limits.d."""
+_FILES = "prerequisites"
+"""The name of the files in sysctl.d and limits.d."""
 
 
 def key_problems(hosts: Mapping[str, HostPlan], project: Path) -> Iterator[str]:

@@ -58,7 +58,30 @@ def _host(host: HostPlan, cards: Sequence[CardVerdict]) -> dict[str, Any]:
         "connection": {"ssh": {"host": ssh.host, "user": ssh.user, "port": ssh.port}} if ssh else "local",
         "runtime": host.runtime,
         "root": host.root,
+        "declares": sorted(host.declares),
+        "prerequisites": _prerequisites(host),
         "cards": [_card(card) for card in cards if card.host == host.name],
+    }
+
+
+def _prerequisites(host: HostPlan) -> dict[str, Any] | None:
+    """What the host is made ready with; None where nothing is, or the machine was never seen."""
+    made = host.prerequisites
+    if made is None:
+        return None
+    driver = made.driver
+    return {
+        "manager": made.manager,
+        "repositories": [{"name": one.name, "uri": one.uri} for one in made.repositories],
+        "driver": {"wanted": driver.wanted, "flavour": driver.flavour, "packages": list(driver.packages)}
+        if driver is not None
+        else None,
+        "docker": dict(made.docker.packages.packages) if made.docker is not None else None,
+        "container_toolkit": dict(made.toolkit.packages.packages) if made.toolkit is not None else None,
+        "sysctl": dict(made.sysctl),
+        "limits": dict(made.limits),
+        "users": {name: list(groups) for name, groups in made.users.items()},
+        "on_destroy": made.on_destroy,
     }
 
 

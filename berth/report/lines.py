@@ -36,6 +36,8 @@ def lines(plan: Plan) -> list[str]:
 
 
 def _host(host: HostView) -> Iterator[str]:
+    if host.prepared:
+        yield f"{clean(host.name)} is made ready with {clean(host.prepared)}"
     width = max((len(clean(use.name)) for card in host.cards for use in card.uses), default=0)
     for card in host.cards:
         yield f"{clean(host.name)} {card.title} ({clean(card.hardware)}): {card.verdict}{_free(card)}"

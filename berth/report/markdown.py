@@ -69,7 +69,8 @@ def _section(plan: Plan) -> list[str]:
 
 
 def _host(host: HostView) -> Iterator[str]:
-    yield f"**{escape(host.name)}**, {escape(host.reached)}, {escape(host.runtime)}"
+    ready = f", is made ready with {escape(host.prepared)}" if host.prepared else ""
+    yield f"**{escape(host.name)}**, {escape(host.reached)}, {escape(host.runtime)}{ready}"
     yield ""
     for card in host.cards:
         yield from _card(card)

@@ -64,9 +64,11 @@ def _host(host: HostView, width: int, *, ascii_only: bool) -> RenderableType:
     title.append(
         f"  {clean(host.reached)}{f', {clean(host.runtime)}' if host.runtime else ''}", style="not bold bright_black"
     )
-    parts = [_card(card, width - 2, ascii_only=ascii_only) for card in host.cards]
+    parts: list[RenderableType] = [_card(card, width - 2, ascii_only=ascii_only) for card in host.cards]
     if host.others:
         parts.append(_others(host.others))
+    if host.prepared:
+        title.append(f"\n  is made ready with {clean(host.prepared)}", style="not bold bright_black")
     return Group(title, *(Padding(part, (1 if number else 0, 0, 0, 2)) for number, part in enumerate(parts)))
 
 

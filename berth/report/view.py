@@ -83,19 +83,26 @@ class CardView:
 
 @dataclass(frozen=True, kw_only=True)
 class HostView:
-    """One host or cluster with its cards, and its replicas that lie on none of them (a CPU's, a cluster's)."""
+    """One host or cluster with its cards, and its replicas that lie on none of them (a CPU's, a cluster's).
+
+    `prepared` is what the host is made ready with, in words; empty where nothing is declared.
+    """
 
     name: str
     reached: str
     runtime: str
     cards: tuple[CardView, ...] = ()
     others: tuple[ReplicaPlan, ...] = field(default=())
+    prepared: str = ""
 
 
 def hosts(plan: Plan) -> tuple[HostView, ...]:
     """All hosts and clusters of the plan, in the order of the stack file."""
     replicas = {replica.name: replica for replica in plan.replicas}
-    machines = [_host(name, reached(host), host.runtime, plan, replicas) for name, host in plan.hosts.items()]
+    machines = [
+        replace(_host(name, reached(host), host.runtime, plan, replicas), prepared=prepared(host))
+        for name, host in plan.hosts.items()
+    ]
     clusters = [
         _host(name, f"namespace {cluster.namespace}, {cluster.mode} mode", cluster.kind, plan, replicas)
         for name, cluster in plan.clusters.items()
@@ -113,6 +120,23 @@ def _host(name: str, way: str, runtime: str, plan: Plan, replicas: Mapping[str, 
         cards=cards,
         others=tuple(replica for replica in plan.replicas if replica.host == name and replica.name not in shown),
     )
+
+
+def prepared(host: HostPlan) -> str:
+    """What is installed and set on the host: `driver 580 (open modules), docker-ce`; names alone before it was seen."""
+    made = host.prerequisites
+    if made is None:
+        return ", ".join(part.replace("_", " ") for part in sorted(host.declares))
+    parts = []
+    if made.driver is not None:
+        parts.append(f"driver {made.driver.wanted} ({made.driver.flavour} modules)")
+    if made.docker is not None:
+        parts.append(next(iter(made.docker.packages.packages)))
+    if made.toolkit is not None:
+        parts.append("container toolkit")
+    counts = ((made.sysctl, "kernel setting"), (made.limits, "limit"), (made.users, "account"))
+    parts += [f"{len(found)} {word}{'s' if len(found) > 1 else ''}" for found, word in counts if found]
+    return ", ".join(parts)
 
 
 def reached(host: HostPlan) -> str:
