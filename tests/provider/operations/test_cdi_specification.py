@@ -12,8 +12,8 @@ from berth.facts.model import CdiFile, FileFact, GpuProcess, UnitFact
 from berth.provider.errors import BadInput, CommandFailed
 from berth.provider.operations.cdi_specification import DROP_IN, CdiSpecification, CdiSpecificationWant
 from tests.facts.fixtures import recorded
-from tests.provider.operations.docker_machine import DockerMachine
 from tests.provider.operations.facts_host import known
+from tests.provider.operations.gpu_machine import GpuMachine
 
 OPERATION = CdiSpecification()
 WANT = CdiSpecificationWant(host="box")
@@ -147,7 +147,8 @@ BREAKAGES = {
 
 
 @pytest.mark.systemd
-async def test_each_breakage_is_drift_and_repaired_and_a_container_sees_the_card(gpu_machine: DockerMachine) -> None:
+async def test_each_breakage_is_drift_and_repaired_and_a_container_sees_the_card(gpu_machine: GpuMachine) -> None:
+    gpu_machine.configured('{"features": {"cdi": true}}')
     await OPERATION.converge(gpu_machine.host, WANT, WANT)
     for name, (script, different) in BREAKAGES.items():
         gpu_machine.out(script)
@@ -162,7 +163,7 @@ async def test_each_breakage_is_drift_and_repaired_and_a_container_sees_the_card
 
 
 @pytest.mark.systemd
-async def test_a_hook_is_left_out_and_a_boot_keeps_it_so(gpu_machine: DockerMachine) -> None:
+async def test_a_hook_is_left_out_and_a_boot_keeps_it_so(gpu_machine: GpuMachine) -> None:
     await OPERATION.converge(gpu_machine.host, WITHOUT_COMPAT, WITHOUT_COMPAT)
     gpu_machine.machine.reboot()
     have = OPERATION.seen(await gpu_machine.facts(), WITHOUT_COMPAT)
@@ -173,7 +174,7 @@ async def test_a_hook_is_left_out_and_a_boot_keeps_it_so(gpu_machine: DockerMach
 
 
 @pytest.mark.systemd
-async def test_without_a_driver_it_says_so(gpu_machine: DockerMachine) -> None:
+async def test_without_a_driver_it_says_so(gpu_machine: GpuMachine) -> None:
     gpu_machine.out(f"mv /usr/bin/nvidia-smi /usr/bin/nvidia-smi.away; rm {FILE}")
     with pytest.raises(CommandFailed, match="ran and wrote nothing: it finds no nvidia-smi, or no driver"):
         await OPERATION.converge(gpu_machine.host, WANT, WANT)
@@ -182,7 +183,7 @@ async def test_without_a_driver_it_says_so(gpu_machine: DockerMachine) -> None:
 
 
 @pytest.mark.systemd
-async def test_one_made_by_hand_is_in_the_other_place(gpu_machine: DockerMachine) -> None:
+async def test_one_made_by_hand_is_in_the_other_place(gpu_machine: GpuMachine) -> None:
     want = BY_HAND.model_copy(update={"disabled_hooks": ["enable-cuda-compat"], "on_destroy": "remove"})
     await OPERATION.converge(gpu_machine.host, want, want)
     assert [(file.path, "enable-cuda-compat" in file.hooks) for file in (await gpu_machine.facts()).cdi] == [

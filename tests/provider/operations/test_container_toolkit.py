@@ -11,8 +11,8 @@ from berth.facts.model import FileFact
 from berth.provider.errors import BadInput
 from berth.provider.operations.container_toolkit import ContainerToolkit, ContainerToolkitWant
 from tests.facts.fixtures import recorded
-from tests.provider.operations.docker_machine import DockerMachine
 from tests.provider.operations.facts_host import known
+from tests.provider.operations.gpu_machine import GpuMachine
 
 OPERATION = ContainerToolkit()
 WANT = ContainerToolkitWant(host="box")
@@ -77,7 +77,7 @@ async def test_a_preview_says_that_docker_starts_anew() -> None:
 
 
 @pytest.mark.systemd
-async def test_the_toolkit_configures_itself_and_docker_looks_for_it_again(gpu_machine: DockerMachine) -> None:
+async def test_the_toolkit_configures_itself_and_docker_looks_for_it_again(gpu_machine: GpuMachine) -> None:
     await OPERATION.converge(gpu_machine.host, WANT, WANT)
     before = gpu_machine.pid
     breaking = ("--set", "nvidia-container-runtime.mode=legacy", "--set", "nvidia-container-cli.no-cgroups=true")

@@ -14,8 +14,9 @@ from berth.facts.model import FileFact
 from berth.provider.errors import BadInput, CommandFailed
 from berth.provider.operations.docker_configuration import DockerConfiguration, DockerConfigurationWant, taken_over_by
 from tests.facts.fixtures import MACHINES, recorded
-from tests.provider.operations.docker_machine import DockerMachine
+from tests.machines.kinds import PASSWORD
 from tests.provider.operations.facts_host import known
+from tests.provider.operations.gpu_machine import GpuMachine
 
 PATH = "/etc/docker/daemon.json"
 OPERATION = DockerConfiguration()
@@ -154,36 +155,36 @@ HAND_MADE = '{\n\t"labels": ["made=by-hand"],\n\t"features": {"buildkit": true}\
 
 
 @pytest.mark.systemd
-async def test_settings_are_merged_and_taken_over_by_a_reload(docker_machine: DockerMachine) -> None:
-    before = docker_machine.configured(HAND_MADE)
-    docker_machine.with_container()
+async def test_settings_are_merged_and_taken_over_by_a_reload(gpu_machine: GpuMachine) -> None:
+    before = gpu_machine.configured(HAND_MADE)
+    gpu_machine.with_container()
     declared = want(debug=True, **NVIDIA_RUNTIME)
-    await OPERATION.converge(docker_machine.host, declared, declared)
-    assert docker_machine.daemon_json == (
+    await OPERATION.converge(gpu_machine.host, declared, declared)
+    assert gpu_machine.daemon_json == (
         '{\n\t"labels": [\n\t\t"made=by-hand"\n\t],\n\t"features": {\n\t\t"buildkit": true\n\t},\n'
         '\t"debug": true,\n\t"runtimes": {\n\t\t"nvidia": {\n\t\t\t"path": "nvidia-container-runtime"\n\t\t}\n\t}\n}'
     )
-    assert docker_machine.pid == before
-    assert docker_machine.running
-    assert docker_machine.asked("{{.Debug}} {{.Labels}}") == "true [made=by-hand]"
-    assert docker_machine.said == [f"changing {PATH}; Docker reloads"]
-    docker_machine.said.clear()
-    await OPERATION.converge(docker_machine.host, declared, declared)
-    assert docker_machine.said == []
-    assert docker_machine.out("ls -A /etc/docker") == "daemon.json"
+    assert gpu_machine.pid == before
+    assert gpu_machine.running
+    assert gpu_machine.asked("{{.Debug}} {{.Labels}}") == "true [made=by-hand]"
+    assert gpu_machine.said == [f"changing {PATH}; Docker reloads"]
+    gpu_machine.said.clear()
+    await OPERATION.converge(gpu_machine.host, declared, declared)
+    assert gpu_machine.said == []
+    assert gpu_machine.out("ls -A /etc/docker") == "daemon.json"
 
 
 @pytest.mark.systemd
-async def test_a_restart_keeps_containers_when_live_restore_comes_with_it(docker_machine: DockerMachine) -> None:
-    before = docker_machine.configured(None)
-    docker_machine.with_container()
+async def test_a_restart_keeps_containers_when_live_restore_comes_with_it(gpu_machine: GpuMachine) -> None:
+    before = gpu_machine.configured(None)
+    gpu_machine.with_container()
     declared = want(**{"live-restore": True, "features": {"cdi": True}, "log-opts": {"max-size": "10m"}})
-    await OPERATION.converge(docker_machine.host, declared, declared)
-    assert docker_machine.pid != before
-    assert docker_machine.running
-    assert (await docker_machine.facts()).docker.cdi_dirs
-    assert docker_machine.said == [f"changing {PATH}; Docker reloads, then restarts"]
-    assert docker_machine.out("stat -c '%a %U' /etc/docker/daemon.json") == "644 root"
+    await OPERATION.converge(gpu_machine.host, declared, declared)
+    assert gpu_machine.pid != before
+    assert gpu_machine.running
+    assert (await gpu_machine.facts()).docker.cdi_dirs
+    assert gpu_machine.said == [f"changing {PATH}; Docker reloads, then restarts"]
+    assert gpu_machine.out("stat -c '%a %U' /etc/docker/daemon.json") == "644 root"
 
 
 @pytest.mark.systemd
@@ -196,50 +197,74 @@ async def test_a_restart_keeps_containers_when_live_restore_comes_with_it(docker
     ids=["by its validation", "at its start"],
 )
 async def test_refused_settings_leave_the_old_ones(
-    settings: dict[str, Any], message: str, docker_machine: DockerMachine
+    settings: dict[str, Any], message: str, gpu_machine: GpuMachine
 ) -> None:
-    docker_machine.configured(HAND_MADE)
+    gpu_machine.configured(HAND_MADE)
     declared = want(**settings)
     with pytest.raises(CommandFailed, match="(?s)" + message):
-        await OPERATION.converge(docker_machine.host, declared, declared)
-    assert docker_machine.daemon_json == HAND_MADE
-    assert docker_machine.asked("{{.Labels}}") == "[made=by-hand]"
-    assert docker_machine.out("ls -A /etc/docker") == "daemon.json"
+        await OPERATION.converge(gpu_machine.host, declared, declared)
+    assert gpu_machine.daemon_json == HAND_MADE
+    assert gpu_machine.asked("{{.Labels}}") == "[made=by-hand]"
+    assert gpu_machine.out("ls -A /etc/docker") == "daemon.json"
 
 
 @pytest.mark.systemd
-async def test_a_change_by_another_in_between_is_not_lost(docker_machine: DockerMachine) -> None:
-    docker_machine.configured(HAND_MADE)
-    host, declared = docker_machine.host, want(debug=True)
+async def test_a_change_by_another_in_between_is_not_lost(gpu_machine: GpuMachine) -> None:
+    gpu_machine.configured(HAND_MADE)
+    host, declared = gpu_machine.host, want(debug=True)
     have = await OPERATION.observe(host, declared)
-    docker_machine.machine.run(["tee", PATH], stdin='{"labels": ["a=b"]}')
+    gpu_machine.machine.run(["tee", PATH], stdin='{"labels": ["a=b"]}')
     with pytest.raises(CommandFailed, match="was changed meanwhile; run the same again"):
         await OPERATION.apply(host, declared, have)
-    assert docker_machine.daemon_json == '{"labels": ["a=b"]}'
+    assert gpu_machine.daemon_json == '{"labels": ["a=b"]}'
 
 
 @pytest.mark.systemd
-async def test_a_lost_connection_leaves_no_half_of_it(docker_machine: DockerMachine) -> None:
-    docker_machine.configured(HAND_MADE)
-    host, declared = docker_machine.host, want(**{"storage-driver": "no-such"})
-    started = docker_machine.out("date +%s")
+async def test_a_lost_connection_leaves_no_half_of_it(gpu_machine: GpuMachine) -> None:
+    gpu_machine.configured(HAND_MADE)
+    host, declared = gpu_machine.host, want(**{"storage-driver": "no-such"})
+    started = gpu_machine.out("date +%s")
     running = asyncio.create_task(OPERATION.converge(host, declared, declared))
     failed = (
         'until journalctl -q -u docker --since "@$1" -o cat | grep -q "failed to start daemon"; do sleep 0.05; done'
     )
-    await asyncio.to_thread(docker_machine.out, failed, started)
+    await asyncio.to_thread(gpu_machine.out, failed, started)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    docker_machine.out(
+    gpu_machine.out(
         'until docker info > /dev/null 2>&1 && [ "$(ls -A /etc/docker)" = daemon.json ]; do sleep 0.1; done'
     )
-    assert docker_machine.daemon_json == HAND_MADE
+    assert gpu_machine.daemon_json == HAND_MADE
 
 
 @pytest.mark.systemd
-async def test_taken_out_of_the_stack_only_ours_goes(docker_machine: DockerMachine) -> None:
-    docker_machine.configured('{"debug": true, "labels": ["a=b"]}\n')
+async def test_a_full_disk_leaves_the_old_file(gpu_machine: GpuMachine) -> None:
+    gpu_machine.configured(None)
+    gpu_machine.out("mount -t tmpfs -o size=8k tmpfs /etc/docker; echo '{}' > /etc/docker/daemon.json")
+    declared = want(labels=["much=" + "x" * 10_000])
+    try:
+        with pytest.raises(CommandFailed, match="its disk is full; make room on the host"):
+            await OPERATION.converge(gpu_machine.host, declared, declared)
+        assert (gpu_machine.daemon_json, gpu_machine.out("ls -A /etc/docker")) == ("{}\n", "daemon.json")
+    finally:
+        gpu_machine.out("umount /etc/docker")
+
+
+@pytest.mark.systemd
+@pytest.mark.parametrize(("user", "password"), [("free", None), ("asks", PASSWORD)], ids=["free", "asks"])
+async def test_a_login_with_sudo_changes_it_over_ssh(user: str, password: str | None, gpu_machine: GpuMachine) -> None:
+    label = f"changed-by={user}"
+    declared = want(labels=[label])
+    async with gpu_machine.over_ssh(user, password) as host:
+        await OPERATION.converge(host, declared, declared)
+    assert gpu_machine.asked("{{.Labels}}") == f"[{label}]"
+    assert gpu_machine.out("stat -c '%a %U' /etc/docker/daemon.json") == "644 root"
+
+
+@pytest.mark.systemd
+async def test_taken_out_of_the_stack_only_ours_goes(gpu_machine: GpuMachine) -> None:
+    gpu_machine.configured('{"debug": true, "labels": ["a=b"]}\n')
     known_ = want(debug=True).model_copy(update={"on_destroy": "remove"})
-    await OPERATION.converge(docker_machine.host, None, known_)
-    assert docker_machine.daemon_json == '{"labels": ["a=b"]}\n'
+    await OPERATION.converge(gpu_machine.host, None, known_)
+    assert gpu_machine.daemon_json == '{"labels": ["a=b"]}\n'

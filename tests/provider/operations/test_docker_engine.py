@@ -10,8 +10,8 @@ from berth.facts import HostFacts
 from berth.provider.errors import BadInput, CommandFailed
 from berth.provider.operations.docker_engine import DockerEngine, DockerEngineWant
 from tests.facts.fixtures import recorded
-from tests.provider.operations.docker_machine import DockerMachine
 from tests.provider.operations.facts_host import known
+from tests.provider.operations.gpu_machine import GpuMachine
 
 OPERATION = DockerEngine()
 WANT = DockerEngineWant(host="box")
@@ -89,36 +89,36 @@ def test_what_changes_the_machine_does_so_as_root() -> None:
 
 
 @pytest.mark.systemd
-async def test_a_stopped_daemon_is_left_so_by_looking_and_started_for_good(docker_machine: DockerMachine) -> None:
-    docker_machine.configured(None)
-    docker_machine.out("systemctl disable --quiet docker; systemctl stop docker 2> /dev/null")
-    assert OPERATION.seen(await docker_machine.facts(), WANT) is None
+async def test_a_stopped_daemon_is_left_so_by_looking_and_started_for_good(gpu_machine: GpuMachine) -> None:
+    gpu_machine.configured(None)
+    gpu_machine.out("systemctl disable --quiet docker; systemctl stop docker 2> /dev/null")
+    assert OPERATION.seen(await gpu_machine.facts(), WANT) is None
     state = "systemctl is-active docker.service || :; systemctl is-enabled docker.service || :"
-    assert docker_machine.out(state).split() == ["inactive", "disabled"], "its socket starts it for whoever asks"
-    have = await OPERATION.converge(docker_machine.host, WANT, WANT)
+    assert gpu_machine.out(state).split() == ["inactive", "disabled"], "its socket starts it for whoever asks"
+    have = await OPERATION.converge(gpu_machine.host, WANT, WANT)
     assert OPERATION.differing(WANT, have) == []
-    assert docker_machine.out(state).split() == ["active", "enabled"]
-    before = docker_machine.pid
-    docker_machine.said.clear()
-    await OPERATION.converge(docker_machine.host, WANT, WANT)
-    assert (docker_machine.pid, docker_machine.said) == (before, [])
+    assert gpu_machine.out(state).split() == ["active", "enabled"]
+    before = gpu_machine.pid
+    gpu_machine.said.clear()
+    await OPERATION.converge(gpu_machine.host, WANT, WANT)
+    assert (gpu_machine.pid, gpu_machine.said) == (before, [])
 
 
 @pytest.mark.systemd
-async def test_a_daemon_that_does_not_start_says_why_and_starts_when_it_can(docker_machine: DockerMachine) -> None:
-    docker_machine.configured(None)
-    docker_machine.out("systemctl stop docker.service docker.socket; echo '{' > /etc/docker/daemon.json")
+async def test_a_daemon_that_does_not_start_says_why_and_starts_when_it_can(gpu_machine: GpuMachine) -> None:
+    gpu_machine.configured(None)
+    gpu_machine.out("systemctl stop docker.service docker.socket; echo '{' > /etc/docker/daemon.json")
     with pytest.raises(CommandFailed, match=r"(?s)starting Docker.*unable to configure the Docker daemon"):
-        await OPERATION.converge(docker_machine.host, WANT, WANT)
-    docker_machine.out("rm /etc/docker/daemon.json")
-    await OPERATION.converge(docker_machine.host, WANT, WANT)
-    assert docker_machine.asked("{{.ServerVersion}}")
+        await OPERATION.converge(gpu_machine.host, WANT, WANT)
+    gpu_machine.out("rm /etc/docker/daemon.json")
+    await OPERATION.converge(gpu_machine.host, WANT, WANT)
+    assert gpu_machine.asked("{{.ServerVersion}}")
 
 
 @pytest.mark.systemd
-async def test_taken_out_with_all_that_is_its_own_it_does_not_run(docker_machine: DockerMachine) -> None:
-    docker_machine.configured(None)
+async def test_taken_out_with_all_that_is_its_own_it_does_not_run(gpu_machine: GpuMachine) -> None:
+    gpu_machine.configured(None)
     gone = WANT.model_copy(update={"on_destroy": "remove"})
-    await OPERATION.converge(docker_machine.host, None, gone)
-    assert docker_machine.machine.run(["systemctl", "is-enabled", "docker.service"]).out == "disabled\n"
-    docker_machine.out("systemctl enable --quiet --now docker.socket docker.service")
+    await OPERATION.converge(gpu_machine.host, None, gone)
+    assert gpu_machine.machine.run(["systemctl", "is-enabled", "docker.service"]).out == "disabled\n"
+    gpu_machine.out("systemctl enable --quiet --now docker.socket docker.service")
