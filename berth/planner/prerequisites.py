@@ -131,7 +131,7 @@ def _repository(machine: Machine, owner: Owner, over: Override | None, notes: li
     fingerprint = over.fingerprint or base.fingerprint
     if fingerprint is None:
         text = (
-            f"nobody publishes the fingerprint of its key ({base.key}), must be known before it is trusted; "
+            f"the fingerprint of its key ({base.key}) is not in the catalogue, must be known before it is trusted; "
             "give fingerprint, or a mirror's key with its own"
         )
         notes.append(refusal(where, text))

@@ -44,7 +44,7 @@ def test_a_system_has_signed_repositories(system: System):
         assert system.repository(owner, "ppc64le") is None
 
 
-def test_the_only_key_that_cannot_be_compared_is_the_one_that_nobody_publishes():
+def test_one_key_alone_has_no_fingerprint_to_compare_with():
     without = {
         system.id
         for system in all_systems()

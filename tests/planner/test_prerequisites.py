@@ -230,11 +230,11 @@ def test_a_mirror_is_taken_with_its_own_signature():
     assert mirror.key_url == "https://download.docker.com/linux/debian/gpg"
 
 
-def test_a_key_that_nobody_vouches_for_is_not_trusted():
+def test_a_key_without_a_known_fingerprint_is_not_trusted():
     facts = changed("rocky9")
     facts = facts.model_copy(update={"os": facts.os.model_copy(update={"version": "10.1"})})
     (line,) = said(decided("driver: {branch: 580}", facts), Severity.REFUSAL)
-    assert line.startswith("hosts.box.prerequisites.repositories.nvidia: nobody publishes the fingerprint of its key")
+    assert line.startswith("hosts.box.prerequisites.repositories.nvidia: the fingerprint of its key (https://")
     over = "repositories: {nvidia: {fingerprint: %s}}" % ("B" * 40)
     assert found(f"driver: {{branch: 580}}, {over}", facts).repositories[0].fingerprint == "B" * 40
 

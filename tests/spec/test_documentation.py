@@ -8,8 +8,12 @@ import pytest
 from berth.planner.planning import plan
 from berth.spec import loads
 
-PAGE = Path(__file__).parents[2] / "docs" / "stack-file.md"
-EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
+PAGES = [Path(__file__).parents[2] / "docs" / name for name in ("stack-file.md", "prerequisites.md")]
+EXAMPLES = [
+    example
+    for page in PAGES
+    for example in re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+]
 
 
 @pytest.mark.parametrize("text", EXAMPLES, ids=lambda text: re.findall(r"^  ([a-z0-9-]+):", text, re.MULTILINE)[-1])

@@ -26,7 +26,7 @@ class Repository:
         name: the name of its files on a host.
         suite: apt's suite, `/` for a flat repository; empty for dnf.
         key: the address of the signing key.
-        fingerprint: the key's full fingerprint; None where nobody publishes one to compare with.
+        fingerprint: the key's full fingerprint; None where none is known to compare with.
     """
 
     name: str
