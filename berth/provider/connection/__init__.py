@@ -29,5 +29,5 @@ class Connection(Protocol):
         ...
 
     async def close(self) -> None:
-        """Ends the connection; commands still running are ended with it."""
+        """Ends the connection, and commands that still run with it; the next command opens another at once."""
         ...

@@ -55,8 +55,10 @@ fits() {
 if ! installed; then dkms autoinstall -k "$kernel" || :; fi
 if fits; then exit 0; fi
 if [ "$dkms" = yes ]; then
-  for version in $(dkms status | sed -n 's/^nvidia[/,] *\([0-9.]*\).*/\1/p' | sort -u); do
-    case $version in "$wanted" | "$wanted".*) dkms install --force -m nvidia -v "$version" -k "$kernel" || : ;; esac
+  dkms status | sed -n 's/^\(nvidia[a-z-]*\)[/,] *\([0-9.]*\).*/\1 \2/p' | sort -u | while read -r module version; do
+    case $version in "$wanted" | "$wanted".*)
+      dkms install --force -m "$module" -v "$version" -k "$kernel" < /dev/null || : ;;
+    esac
   done
   if fits; then exit 0; fi
 fi

@@ -38,6 +38,21 @@ uname -r
 """
 
 
+_MODPROBE = """
+cat > /usr/local/sbin/modprobe << 'END'
+#!/bin/sh
+# STAND-IN for modprobe, on what stands in for the kernel's modules: none uses another.
+module=/run/stand-in/module
+if [ "$1" = -r ]; then rm -rf "$module/$2"; exit 0; fi
+mkdir -p "$module/$1"
+modinfo -F version nvidia > "$module/$1/version"
+echo 0 > "$module/$1/refcnt"
+END
+chmod 755 /usr/local/sbin/modprobe
+"""
+"""No kernel takes the stand-in of a module."""
+
+
 @pytest.fixture
 def there(machine_engine: Engine) -> Iterator[SshMachine]:
     """A machine with eight cards behind an NVSwitch, nouveau loaded, and NVIDIA's repository."""
@@ -141,4 +156,23 @@ async def test_a_driver_from_nothing_to_a_loaded_one_that_is_kept_so(there: SshM
     await site.made(LOADED, then)
     for operation, want in ((PERSISTENCE, PERSISTENT), (POWER, LIMITS), (FABRIC, MANAGED)):
         assert await site.differing(operation, want) == [], "it came back with the reboot"
+
     await site.made(DRIVER, driver)
+    site.do(_MODPROBE)
+    unasked = IN_KERNEL.model_copy(update={"reboot": "never"})
+    site.do("echo 1 > /run/stand-in/module/nvidia_uvm/refcnt")
+    with pytest.raises(RebootNeeded, match=r"driver 580\.95\.05 on disk, 595\.45\.04 loaded"):
+        await LOADED.converge(site.host, unasked, unasked)
+    site.do("echo 0 > /run/stand-in/module/nvidia_uvm/refcnt")
+    await site.made(LOADED, unasked)
+    site.do("for module in nvidia_uvm nvidia_modeset nvidia; do modprobe -r $module; done")
+    assert await site.differing(LOADED, unasked) == ["loaded"]
+    await site.made(LOADED, unasked)
+
+    settings = {"fabric": MANAGED, "power": LIMITS, "persistence": PERSISTENT, "driver": driver}
+    for operation, name in ((FABRIC, "fabric"), (POWER, "power"), (PERSISTENCE, "persistence"), (DRIVER, "driver")):
+        await operation.converge(site.host, None, settings[name])
+        assert await site.differing(operation, settings[name]) != ["existence"], "destroy keeps what others may use"
+        gone = settings[name].model_copy(update={"on_destroy": "remove"})
+        await operation.converge(site.host, None, gone)
+        assert await operation.observe(site.host, gone) is None
