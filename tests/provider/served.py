@@ -62,6 +62,9 @@ class Thing(Operation[ThingWant]):
         work = shell('echo begin; sleep "$1"', str(want.seconds), says="working", timeout_s=600)
         return [leashed(work), put(f"{want.folder}/thing", json.dumps(want.plain()))]
 
+    async def warnings(self, host: Host, want: ThingWant) -> Sequence[str]:
+        return [f"{host.name}: nothing may be on"] if not want.items and want.number == 0 else ()
+
     def output_names(self) -> Sequence[str]:
         return ("made",)
 

@@ -411,6 +411,15 @@ async def test_what_is_done_is_said_beside_its_resource_in_its_order(provider: S
     assert {entry.severity for entry in provider.engine.logged} == {engine_pb2.INFO}
 
 
+async def test_a_warning_stays_in_the_preview_beside_its_resource(provider: Served, thing: dict[str, Any]) -> None:
+    await provider.create(THING, {**thing, "number": 0, "items": []}, preview=True)
+    async with asyncio.timeout(5):
+        while not provider.engine.logged:
+            await asyncio.sleep(0.02)
+    said = [(entry.urn, entry.message, entry.ephemeral, entry.severity) for entry in provider.engine.logged]
+    assert said == [(urn(THING), "box: nothing may be on", False, engine_pb2.WARNING)]
+
+
 async def test_nothing_is_done_nor_said_when_all_is_as_declared(provider: Served, thing: dict[str, Any]) -> None:
     _, state = await provider.create(THING, thing)
     written = Path(thing["folder"], "thing").stat().st_mtime_ns
