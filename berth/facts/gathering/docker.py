@@ -24,7 +24,12 @@ fi
 if has docker; then part docker_client; docker --version; fi
 part toolkit; if has nvidia-ctk; then nvidia-ctk --version; fi
 part started; stat -c %Z /var/run/docker.pid
-part toolkit_came; stat -L -c %Z "$(command -v nvidia-container-runtime || command -v nvidia-ctk)"
+# Its folders outlive an upgrade, after which Docker need not look again; a few file systems know no time of making.
+part toolkit_came
+if has nvidia-ctk; then
+  { stat -L -c %Z "$(command -v nvidia-container-runtime || command -v nvidia-ctk)"
+    stat -c %W /etc/nvidia-container-toolkit /etc/nvidia-container-runtime; } | grep '^[1-9]' | sort -n | head -n 1
+fi
 part cdi
 for file in /etc/cdi/*.yaml /etc/cdi/*.yml /etc/cdi/*.json \
   /var/run/cdi/*.yaml /var/run/cdi/*.yml /var/run/cdi/*.json

@@ -22,7 +22,8 @@ from berth.provider.operations.docker_engine import START, START_S, refuse
 Mode = Literal["auto", "cdi", "jit-cdi", "legacy", "csv", "another"]
 
 _TOO_OLD = """
-echo "the NVIDIA container toolkit $1 is installed, must be $2 or newer; let the stack install it, or upgrade it" >&2
+echo "the NVIDIA container toolkit $1 is installed, must be $2 or newer; set the version of" \
+  "prerequisites.container_toolkit, or upgrade its packages" >&2
 exit 1
 """
 
@@ -110,9 +111,9 @@ class ContainerToolkit(FactOperation[ContainerToolkitWant]):
         """What a restart of Docker stops."""
         facts = await host.facts()
         have, docker = self.seen(facts, want), facts.docker
-        if have is None or have.detected or docker.live_restore or not docker.running:
+        if (have is not None and have.detected) or docker.live_restore or not docker.running:
             return ()
-        return [f"Docker is restarted, to know of the container toolkit, which {said_to_stop(docker.running)}"]
+        return [f"Docker is restarted once, to know of the container toolkit, which {said_to_stop(docker.running)}"]
 
 
 def _settings(text: str | None) -> tuple[dict[str, Any], str]:

@@ -27,7 +27,7 @@ exit 1
 """Starts or restarts (`$2`) a service. Resetting empties systemd's count of starts: Docker has three a minute."""
 
 _TOO_OLD = """
-echo "Docker $1 is installed, must be $2 or newer; let the stack install it, or upgrade its packages" >&2
+echo "Docker $1 is installed, must be $2 or newer; set the version of prerequisites.docker, or upgrade its packages" >&2
 exit 1
 """
 

@@ -67,8 +67,9 @@ async def test_a_preview_says_that_docker_starts_anew() -> None:
     facts = changed(detected=False, running=1)
     (told,) = await OPERATION.warnings(known(facts), WANT)
     assert told.startswith(
-        "Docker is restarted, to know of the container toolkit, which stops 1 container; with docker"
+        "Docker is restarted once, to know of the container toolkit, which stops 1 container; with docker"
     )
+    assert await OPERATION.warnings(known(changed(toolkit=None, running=1)), WANT)
     for quiet in (changed(detected=False, running=0), changed(running=1), recorded("debian13")):
         assert not await OPERATION.warnings(known(quiet), WANT)
 
@@ -87,7 +88,11 @@ async def test_the_toolkit_configures_itself_and_docker_looks_for_it_again(gpu_m
     await OPERATION.converge(gpu_machine.host, WANT, WANT)
     assert 'log-level = "debug"' in gpu_machine.out('cat "$1"', PATH)
     assert gpu_machine.pid == before
-    gpu_machine.out("sleep 1; chmod 755 /usr/bin/nvidia-container-runtime")  # as if it had just been installed
+    gpu_machine.out("sleep 1; touch -c /usr/bin/nvidia-container-runtime")  # as by an upgrade
+    assert OPERATION.differing(WANT, OPERATION.seen(await gpu_machine.facts(), WANT)) == []
+    anew = 'cp -r "$1" "$1.new"; rm -r "$1"; mv "$1.new" "$1"'  # as if it had just been installed
+    for folder in ("/etc/nvidia-container-toolkit", "/etc/nvidia-container-runtime"):
+        gpu_machine.out(anew, folder)
     assert OPERATION.differing(WANT, OPERATION.seen(await gpu_machine.facts(), WANT)) == ["detected"]
     await OPERATION.converge(gpu_machine.host, WANT, WANT)
     assert gpu_machine.pid != before
