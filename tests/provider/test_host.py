@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from berth.provider.command import shell
+from berth.provider.command import Command, Result, shell
+from berth.provider.connection import OnLine
+from berth.provider.connection.local import LocalConnection
 from berth.provider.errors import BadInput, Busy, CommandFailed
 from berth.provider.host import Host, Hosts, HostSettings
 
@@ -135,3 +139,37 @@ async def test_running_is_said_and_looking_is_not(host: Host, said: list[str]) -
     await host.run(shell(":", says="working"))
     await host.quietly().run(shell(":", says="looking"))
     assert said == ["working"]
+
+
+class Counted(LocalConnection):
+    """This machine, with what was run on it."""
+
+    def __init__(self, name: str, run_first: Sequence[Command] = ()) -> None:
+        super().__init__(name)
+        self.ran: list[Command] = []
+        self.instead = list(run_first)
+
+    async def run(self, command: Command, on_line: OnLine | None = None) -> Result:
+        """Runs the next of `instead` in a command's place, as long as there is one."""
+        self.ran.append(command)
+        return await super().run(self.instead.pop(0) if self.instead else command, on_line)
+
+
+async def test_all_who_ask_for_facts_wait_for_one_look_until_something_changes(tmp_path: Path) -> None:
+    connection = Counted("box")
+    host = Host(name="box", workspace=str(tmp_path), connection=connection, say=quiet)
+    first, *others = await asyncio.gather(*(host.facts() for _ in range(5)))
+    assert all(one is first for one in others)
+    assert await replace(host, say=print).facts() is first
+    assert len(connection.ran) == 1
+    host.gathered.forget()
+    assert (await host.facts()).gathered > first.gathered
+    assert len(connection.ran) == 2
+
+
+async def test_a_failed_look_is_not_remembered(tmp_path: Path) -> None:
+    connection = Counted("box", [shell("echo Welcome", says="a menu in the shell's place")])
+    host = Host(name="box", workspace=str(tmp_path), connection=connection, say=quiet)
+    with pytest.raises(CommandFailed, match=r"looking at box: .*\n.*cut off"):
+        await host.facts()
+    assert (await host.facts()).kernel
