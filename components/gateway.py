@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 import pulumi
 
 from berth import gateway as envoy
+from berth import watcher
 from berth.gateway.xds import digest
 from berth.planner.plan import GatewayPlan, PackagedEngine
+from berth.provider.operations.certificate import CertificateWant
+from berth.provider.operations.file import FileWant
 from berth.provider.operations.gateway_configuration import GatewayConfigurationWant
 from berth.provider.operations.key import KeyWant
 from berth.provider.operations.process import ProcessWant
 from berth.provider.operations.ready import ReadyWant
-from berth.provider.resources import GatewayConfiguration, Key, Process, Ready
+from berth.provider.resources import Certificate, File, GatewayConfiguration, Key, Process, Ready
 from components.host import HostBase
 
 _ENVOY = PackagedEngine(requirements=(envoy.ENVOY_REQUIREMENT,))
@@ -25,6 +28,7 @@ class Gateway(pulumi.ComponentResource):
     `keys` are values by client, `ready` the proof that it answers, `proved` digests of what a proof of it is about.
     """
 
+    plan: GatewayPlan
     keys: Mapping[str, pulumi.Output[str]]
     ready: Ready
     proved: Mapping[str, str]
@@ -38,54 +42,133 @@ class Gateway(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("berth:index:Gateway", name, None, opts)
-        place = host.place
-        folder = f"{place.workspace}/gateway"
-        environment = host.environment(_ENVOY)
-        binary = envoy.envoy_path(place.environment_path(_ENVOY))
-        self.plan = plan
+        self.plan, self._host, self._name = plan, host, name
+        self._folder = f"{host.place.workspace}/gateway"
         self.keys = {} if plan.open else self._keys(plan)
-        bootstrap, listeners = envoy.bootstrap(plan, folder), envoy.listeners(plan, folder)
-        clusters, routes = envoy.clusters(plan, folder), envoy.routes(plan)
+        environment = host.environment(_ENVOY)
+        certificate = self._certificate()
+        needs = [environment, *certificate, *servers]
+        bootstrap, listeners = envoy.bootstrap(plan, self._folder), envoy.listeners(plan, self._folder)
+        clusters, routes = envoy.clusters(plan, self._folder), envoy.routes(plan)
         self.configuration = GatewayConfiguration(
             f"{name}-configuration",
             GatewayConfigurationWant(
                 host=plan.host,
-                folder=folder,
-                envoy=binary,
+                folder=self._folder,
+                envoy=self._binary,
                 admin_port=plan.admin_port,
                 bootstrap=bootstrap,
                 listeners=listeners,
                 clusters=clusters,
                 routes=routes,
+                status=envoy.status(plan),
             ),
-            pulumi.ResourceOptions(parent=self, depends_on=[environment, *servers]),
+            pulumi.ResourceOptions(parent=self, depends_on=needs),
             late={"keys": dict(self.keys)},
         )
-        fixed = digest([bootstrap, listeners])
+        fixed = digest([bootstrap, listeners, envoy.START])
         self.proved = {"fixed": fixed, "routes": digest([routes, clusters])}
-        paths = place.service_paths(name)
-        process = Process(
-            f"{name}-envoy",
-            ProcessWant(
-                host=plan.host,
-                **place.supervision,
-                **paths,
-                name=name,
-                argv=envoy.command(binary, folder),
-                # Envoy reads its bootstrap at the start only, and cannot bind a listener's port twice: another one of
-                # either is another environment, and so a restart.
-                environment={"BERTH_FIXED": fixed},
-                working_directory=folder,
-                ports=[plan.port, plan.admin_port, plan.metrics_port],
-            ),
-            pulumi.ResourceOptions(parent=self, depends_on=[*host.services, self.configuration]),
-        )
+        process = self._envoy(fixed)
+        self._watcher(process)
+        # Who is not let in without a key, or sees the models, has met the door and its keys. What /health says is about
+        # the engines.
         self.ready = Ready(
             f"{name}-ready",
-            ReadyWant(host=plan.host, name=name, port=plan.port, path="/health", after=self.proved, **paths),
+            ReadyWant(
+                host=plan.host,
+                name=name,
+                port=plan.port,
+                path="/v1/models",
+                status=200 if plan.open else 401,
+                after=self.proved,
+                **host.place.service_paths(name),
+            ),
             pulumi.ResourceOptions(parent=self, depends_on=[process]),
         )
         self.register_outputs({"port": plan.port})
+
+    @property
+    def _binary(self) -> str:
+        return envoy.envoy_path(self._host.place.environment_path(_ENVOY))
+
+    def _certificate(self) -> list[pulumi.Resource]:
+        """The certificate of an encrypted door; none without."""
+        tls = self.plan.tls
+        if tls is None:
+            return []
+        absolute = self._host.place.absolute
+        want = CertificateWant(
+            host=self.plan.host,
+            folder=self._folder,
+            names=list(tls.names),
+            certificate=absolute(tls.certificate) if tls.certificate else "",
+            key=absolute(tls.key) if tls.key else "",
+        )
+        return [
+            Certificate(
+                f"{self._name}-certificate",
+                want,
+                pulumi.ResourceOptions(parent=self, depends_on=[self._host.workspace]),
+            ),
+        ]
+
+    def _envoy(self, fixed: str) -> Process:
+        """Envoy through its start script. It reads its bootstrap at the start only, and listeners never change.
+
+        So another one of either is another environment, and with it a restart.
+        """
+        plan, place = self.plan, self._host.place
+        start = self._file("start.sh", f"{self._folder}/start.sh", envoy.START)
+        access_log = f"{place.workspace}/logs/{self._name}-access.log"
+        return Process(
+            f"{self._name}-envoy",
+            ProcessWant(
+                host=plan.host,
+                **place.supervision,
+                **place.service_paths(self._name),
+                name=self._name,
+                argv=envoy.command(self._binary, self._folder, plan.admin_port, access_log=access_log),
+                environment={"BERTH_FIXED": fixed},
+                working_directory=self._folder,
+                ports=[plan.port, plan.admin_port, plan.metrics_port],
+                stop_timeout_s=envoy.DRAIN_S + 15,
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=[*self._host.services, self.configuration, start]),
+        )
+
+    def _watcher(self, process: Process) -> None:
+        """The watcher, by the Python of Envoy's own environment: there is one wherever this Envoy runs."""
+        plan, place, name = self.plan, self._host.place, f"{self._name}-watcher"
+        path = f"{place.workspace}/services/{name}.py"
+        program = self._file("watch.py", path, watcher.PROGRAM)
+        tls = plan.tls
+        argv = watcher.command(
+            f"{place.environment_path(_ENVOY)}/bin/python",
+            path,
+            self._folder,
+            plan.admin_port,
+            certificate=place.absolute(tls.certificate) if tls and tls.certificate else None,
+            key=place.absolute(tls.key) if tls and tls.key else None,
+        )
+        Process(
+            name,
+            ProcessWant(
+                host=plan.host,
+                **place.supervision,
+                **place.service_paths(name),
+                name=name,
+                argv=argv,
+                environment={"BERTH_PROGRAM": digest(watcher.PROGRAM)},
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=[*self._host.services, program, process]),
+        )
+
+    def _file(self, name: str, path: str, content: str) -> File:
+        return File(
+            f"{self._name}-{name}",
+            FileWant(host=self.plan.host, path=path, content=content),
+            pulumi.ResourceOptions(parent=self, depends_on=[self._host.workspace]),
+        )
 
     def _keys(self, plan: GatewayPlan) -> Mapping[str, pulumi.Output[str]]:
         """The value of each client's key: from Pulumi's configuration, or generated."""

@@ -21,12 +21,13 @@ ALLOWED = {
     "berth.monitoring": ("berth.catalogue", "berth.engines", "berth.planner.plan"),
     "berth.shapes": ("berth.catalogue", "berth.planner", "berth.spec"),
     "berth.gateway": ("berth.catalogue", "berth.planner.plan"),
+    "berth.watcher": (),
     "berth.report": ("berth.catalogue", "berth.planner.plan", "berth.planner.verdict"),
     "berth.provider": ("berth.catalogue", "berth.engines", "berth.facts", "berth.gateway"),
     "berth.lifecycle": (),
     "components": (
         *("berth.catalogue", "berth.engines", "berth.facts", "berth.gateway", "berth.monitoring"),
-        *("berth.planner", "berth.provider"),
+        *("berth.planner", "berth.provider", "berth.watcher"),
     ),
     "bootstrap": (),
 }

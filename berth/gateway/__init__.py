@@ -17,13 +17,17 @@ from berth.gateway.flat import flat_bootstrap
 from berth.gateway.keys import with_keys, without_keys
 from berth.gateway.listener import listeners
 from berth.gateway.names import cluster_name, endpoints_file
-from berth.gateway.process import ENVOY_REQUIREMENT, command, envoy_path, validate_command
+from berth.gateway.process import DRAIN_S, ENVOY_REQUIREMENT, START, command, envoy_path, validate_command
 from berth.gateway.routes import routes
+from berth.gateway.status import status
+from berth.gateway.tls import secrets
 
 __all__ = [
     "CLUSTERS_PATH",
     "CONFIG_DUMP_PATH",
+    "DRAIN_S",
     "ENVOY_REQUIREMENT",
+    "START",
     "STATS_PATH",
     "EndpointState",
     "Published",
@@ -43,7 +47,9 @@ __all__ = [
     "rejections",
     "routes",
     "running",
+    "secrets",
     "state",
+    "status",
     "validate_command",
     "with_keys",
     "without_keys",

@@ -38,19 +38,46 @@ can hold a key.
 """
 
 
+_ALL_BUT_HEALTH = {
+    "header_filter": {"header": {"name": ":path", "string_match": {"exact": "/health"}, "invert_match": True}},
+}
+_MODEL = {"name": "model", "value_format": f"%METADATA(ROUTE:{ROUTE_NAMESPACE}:model)%"}
+_STATUS = {"name": "status", "value_format": "%RESPONSE_CODE%"}
+_WHO = [{"name": "client", "value_format": f"%REQ({CLIENT_HEADER})%"}, _MODEL]
+"""Names of keys and of models, both from the plan, so that clients cannot make up new ones."""
+
+
 def access_log() -> list[Json]:
-    """The access log of the gateway's listener, on standard output; probes of `/health` are not worth a line."""
+    """The access log of the gateway's listener, on standard output, and its numbers by client and model.
+
+    Probes of `/health` are worth neither.
+    """
     return [
         {
             "name": "envoy.access_loggers.stdout",
-            "filter": {
-                "header_filter": {
-                    "header": {"name": ":path", "string_match": {"exact": "/health"}, "invert_match": True},
-                },
-            },
+            "filter": _ALL_BUT_HEALTH,
             "typed_config": typed(
                 "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
                 log_format={"json_format": FIELDS},
+            ),
+        },
+        {
+            "name": "envoy.access_loggers.stats",
+            "filter": _ALL_BUT_HEALTH,
+            "typed_config": typed(
+                "envoy.extensions.access_loggers.stats.v3.Config",
+                stats_scope={"prefix": "berth"},
+                counters=[
+                    {"stat": {"name": "requests", "tags": [*_WHO, _STATUS]}, "value_fixed": 1},
+                    {"stat": {"name": "answer_bytes", "tags": _WHO}, "value_format": "%BYTES_SENT%"},
+                ],
+                histograms=[
+                    {
+                        "stat": {"name": "first_byte", "tags": [_MODEL]},
+                        "unit": "Milliseconds",
+                        "value_format": "%RESPONSE_DURATION%",
+                    },
+                ],
             ),
         },
     ]

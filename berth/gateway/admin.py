@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,8 +67,8 @@ def published(
     if routes is not None:
         waiting += _difference("routes", routes, _routes_version(config_dump))
     for cluster, version in (endpoints or {}).items():
-        have = texts.get(f"cluster.{stat_name(cluster)}.version_text")
-        waiting += _difference(f"endpoints of {cluster}", version, have)
+        for one in _with_counted(cluster, texts, ".version_text"):
+            waiting += _difference(f"endpoints of {cluster}", version, texts.get(one))
     counted = rejections(stats)
     rejected = tuple(name for name, count in counted.items() if count > (before or {}).get(name, 0))
     return Published(waiting=tuple(waiting), rejected=rejected if waiting else ())
@@ -84,15 +84,19 @@ def rejections(stats: Json) -> dict[str, int]:
 def healthy(clusters: Json, cluster: str) -> tuple[tuple[str, int], ...]:
     """The engines of a cluster that get requests now, by address and port, from the answer of `CLUSTERS_PATH`.
 
-    An engine that was never asked for its health yet counts as unhealthy; the dead port of a hold is left out.
+    An engine that was never asked for its health yet counts as unhealthy; the dead port of a hold is left out. What one
+    of the clusters of counted clients does not use yet does not count either.
     """
-    return tuple(
-        (where["address"], where["port_value"])
+    found = [
+        [
+            (where["address"], where["port_value"])
+            for host in status.get("host_statuses", [])
+            if (where := host["address"]["socket_address"])["port_value"] != DEAD_PORT and _is_healthy(host)
+        ]
         for status in clusters["cluster_statuses"]
-        if status["name"] == cluster
-        for host in status.get("host_statuses", [])
-        if (where := host["address"]["socket_address"])["port_value"] != DEAD_PORT and _is_healthy(host)
-    )
+        if status["name"].partition("+")[0] == cluster
+    ]
+    return tuple(address for address in found[0] if all(address in other for other in found)) if found else ()
 
 
 def knows(stats: Json, cluster: str) -> bool:
@@ -106,8 +110,14 @@ def running(stats: Json, cluster: str) -> int:
 
     Requests on hold do not count, so zero says after HELD that the old engine may stop.
     """
-    name = f"cluster.{stat_name(cluster)}.upstream_rq_active"
-    return next((int(stat["value"]) for stat in stats["stats"] if stat.get("name") == name), 0)
+    values = {stat["name"]: stat["value"] for stat in stats["stats"] if "name" in stat}
+    return sum(int(values.get(name, 0)) for name in _with_counted(cluster, values, ".upstream_rq_active"))
+
+
+def _with_counted(cluster: str, names: Iterable[str], number: str) -> list[str]:
+    """The name of a number of a cluster, and of the clusters that counted clients have of the same engines."""
+    start = f"cluster.{stat_name(cluster)}"
+    return [f"{start}{number}", *(name for name in names if name.startswith(f"{start}+") and name.endswith(number))]
 
 
 def _is_healthy(host: Json) -> bool:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from berth.gateway.names import ADMIN_CLUSTER, CLUSTERS_FILE, LISTENERS_FILE, LOOPBACK, NOWHERE_CLUSTER
+from berth.gateway.names import (
+    ADMIN_CLUSTER,
+    CLUSTERS_FILE,
+    LOOPBACK,
+    NOWHERE_CLUSTER,
+    SERVED_LISTENERS_FILE,
+    STATUS_CLUSTER,
+)
 from berth.gateway.xds import Json, file_source, socket_address, typed
 from berth.planner.plan import GatewayPlan
 
@@ -20,10 +27,16 @@ def bootstrap(plan: GatewayPlan, folder: str) -> Json:
         "node": {"id": f"berth-gateway-{plan.port}", "cluster": "berth"},
         "admin": _admin(plan),
         "dynamic_resources": {
-            "lds_config": file_source(folder, LISTENERS_FILE),
+            "lds_config": file_source(folder, SERVED_LISTENERS_FILE),
             "cds_config": file_source(folder, CLUSTERS_FILE),
         },
-        "static_resources": {"clusters": [_admin_cluster(plan), {"name": NOWHERE_CLUSTER, "type": "STATIC"}]},
+        "static_resources": {
+            "clusters": [
+                _own_cluster(ADMIN_CLUSTER, plan.admin_port),
+                _own_cluster(STATUS_CLUSTER, plan.metrics_port),
+                {"name": NOWHERE_CLUSTER, "type": "STATIC"},
+            ],
+        },
         "overload_manager": _overload(plan),
         # Envoy refuses regular expressions of more than 100 steps, meant for those that users write. Ours are made
         # from names and matched in time linear to the path; a name of 60 characters alone takes 100 steps.
@@ -45,17 +58,19 @@ def _admin(plan: GatewayPlan) -> Json:
     }
 
 
-def _admin_cluster(plan: GatewayPlan) -> Json:
-    """The way from the metrics listener to the numbers of the admin interface."""
+def _own_cluster(name: str, port: int) -> Json:
+    """A way from one of Envoy's doors to another: the metrics ask the admin interface, `/health` asks the metrics.
+
+    Few requests at a time, since nobody needs a key for `/health`.
+    """
     return {
-        "name": ADMIN_CLUSTER,
+        "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",
+        "circuit_breakers": {"thresholds": [{"max_requests": 64, "max_pending_requests": 64}]},
         "load_assignment": {
-            "cluster_name": ADMIN_CLUSTER,
-            "endpoints": [
-                {"lb_endpoints": [{"endpoint": {"address": socket_address(LOOPBACK, plan.admin_port)}}]},
-            ],
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket_address(LOOPBACK, port)}}]}],
         },
     }
 

@@ -1,10 +1,14 @@
-"""The clusters (CDS): one for each revision of a model, with how its engines are reached and watched."""
+"""The clusters (CDS): one for each revision of a model, with how its engines are reached and watched.
+
+A client whose requests at a time are counted has one of its own for each revision, with the same engines.
+"""
 
 from __future__ import annotations
 
-from berth.gateway.names import cluster_name, endpoints_file
+from berth.gateway.clients import counted, most_of
+from berth.gateway.names import client_cluster, cluster_name, endpoints_file
 from berth.gateway.xds import CLUSTER, Json, file_source, response, typed
-from berth.planner.plan import GatewayPlan, ModelRoute, RevisionShare
+from berth.planner.plan import GatewayPlan, RevisionShare
 
 HEALTH_PATH = "/health"
 """What vLLM, SGLang and TGI all answer with 200 when they are able to serve."""
@@ -19,9 +23,18 @@ _OLDEST_CONNECTION_S = 4
 
 def clusters(plan: GatewayPlan, folder: str) -> Json:
     """The content of the clusters file."""
-    return response(
-        [_cluster(model, share, folder) for model in plan.models for share in model.revisions],
-    )
+    found = []
+    for model in plan.models:
+        for share in model.revisions:
+            name = cluster_name(model.name, share.revision)
+            one = _cluster(name, name, share, most_requests(share.max_concurrency), folder)
+            # For the watcher, who says which models are up: a revision without traffic keeps none up.
+            about = {"model": model.name, "serves": share.percent > 0}
+            found.append({**one, "metadata": {"filter_metadata": {"berth": about}}})
+            for key, _ in counted(plan, model):
+                own = client_cluster(name, key.name)
+                found.append(_cluster(own, name, share, most_of(key, share.percent), folder))
+    return response(found)
 
 
 def between(have: Json, want: Json) -> Json:
@@ -48,14 +61,14 @@ def most_requests(max_concurrency: int) -> int:
     return max(_QUEUE_LEAST, _QUEUE_FACTOR * max_concurrency)
 
 
-def _cluster(model: ModelRoute, share: RevisionShare, folder: str) -> Json:
-    name = cluster_name(model.name, share.revision)
+def _cluster(name: str, engines: str, share: RevisionShare, most: int, folder: str) -> Json:
+    """A cluster of the engines that one endpoints file names."""
     cluster = typed(
         CLUSTER,
         name=name,
         alt_stat_name=stat_name(name),
         type="EDS",
-        eds_cluster_config={"service_name": name, "eds_config": file_source(folder, endpoints_file(name))},
+        eds_cluster_config={"service_name": engines, "eds_config": file_source(folder, endpoints_file(engines))},
         connect_timeout="2s",
         load_balancing_policy={"policies": [{"typed_extension_config": _least_request()}]},
         # An endpoint that was taken out is out, healthy or not; and when all are sick, say so instead of guessing.
@@ -63,7 +76,7 @@ def _cluster(model: ModelRoute, share: RevisionShare, folder: str) -> Json:
         # Changes of health reach the workers at once; by default they follow a change of endpoints a second later, and
         # the admin interface shows an engine as healthy that the workers do not use yet.
         common_lb_config={"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
-        circuit_breakers={"thresholds": [_limits(most_requests(share.max_concurrency))]},
+        circuit_breakers={"thresholds": [_limits(most)]},
         health_checks=[_health_check()],
         typed_extension_protocol_options={
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(

@@ -5,13 +5,33 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from berth.gateway.names import ROUTE_NAMESPACE
+from berth.gateway.names import LIMIT_HEADER, ROUTE_NAMESPACE
 from berth.gateway.xds import Json
 
 RETRY_AFTER_S = 5
 """What a client is told to wait after 429 and 503. OpenAI's clients obey up to a minute; an engine restarts in less."""
 
-_MODEL = f"%METADATA(ROUTE:{ROUTE_NAMESPACE}:model)%"
+
+_SOON = str(RETRY_AFTER_S)
+
+
+def _route(key: str) -> str:
+    """What the metadata of the request's route say under a key."""
+    return f"%METADATA(ROUTE:{ROUTE_NAMESPACE}:{key})%"
+
+
+_MODEL = _route("model")
+
+
+def overloaded(model: str) -> Json:
+    """The metadata of a route whose model takes no more requests than its engines can."""
+    return {"full": f"The model {model} has all the requests it can take; try again.", "code": "model_overloaded"}
+
+
+def too_many(model: str, most: int) -> Json:
+    """The metadata of a route of a client whose requests at a time are counted."""
+    text = f"This API key may have {most} requests at a time to the model {model}; wait for one of them."
+    return {"full": text, "code": "rate_limit_exceeded"}
 
 
 def error(message: str, kind: str, code: str | None, param: str | None = None) -> Json:
@@ -37,9 +57,9 @@ def local_replies() -> Json:
             ),
             _mapper(
                 _flags("UO"),
-                error(f"The model {_MODEL} has all the requests it can take; try again.", "rate_limit_error", _FULL),
+                error(_route("full"), "rate_limit_error", _route("code")),
                 status=429,
-                retry=True,
+                retry=_SOON,
             ),
             _mapper(
                 _status(413),
@@ -47,8 +67,11 @@ def local_replies() -> Json:
             ),
             _mapper(
                 _status(429),
-                error("Too many requests; try again.", "rate_limit_error", "rate_limit_exceeded"),
-                retry=True,
+                error(
+                    f"This API key may send %RESP({LIMIT_HEADER})% requests a minute; try again later.",
+                    "rate_limit_error",
+                    "rate_limit_exceeded",
+                ),
             ),
             _mapper(
                 _status(408),
@@ -65,7 +88,7 @@ def local_replies() -> Json:
             _mapper(
                 _status(503),
                 error(f"The model {_MODEL} does not answer at the moment; try again.", "server_error", _DOWN),
-                retry=True,
+                retry=_SOON,
             ),
             _mapper(
                 _status(500),
@@ -95,16 +118,16 @@ def literal(text: str) -> str:
 
 
 _INVALID = "invalid_request_error"
-_FULL = "model_overloaded"
 _DOWN = "model_unavailable"
 
 
-def _mapper(matches: Json, body: Json, *, status: int | None = None, retry: bool = False) -> Json:
+def _mapper(matches: Json, body: Json, *, status: int | None = None, retry: str | None = None) -> Json:
+    """`retry` becomes Retry-After."""
     mapper: Json = {"filter": matches, "body_format_override": {"json_format": body}}
     if status is not None:
         mapper["status_code"] = status
-    if retry:
-        mapper["headers_to_add"] = [_header("retry-after", str(RETRY_AFTER_S))]
+    if retry is not None:
+        mapper["headers_to_add"] = [_header("retry-after", retry)]
     return mapper
 
 

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from berth.gateway.keys import with_keys, without_keys
-from berth.gateway.names import LOOPBACK
+from berth.gateway.names import CERTIFICATE_FILE, KEY_FILE, LOOPBACK, ROUTES_NAME, SECRETS_FILE
 from berth.gateway.xds import Json, socket_address
 
 
@@ -32,9 +32,25 @@ def _listener(listener: Json, table: Json) -> Json:
     for chain in inline["filter_chains"]:
         for network_filter in chain["filters"]:
             manager = network_filter["typed_config"]
-            if manager.pop("rds", None) is not None:
-                manager["route_config"] = table
+            source = manager.pop("rds", None)
+            if source is not None:
+                is_door = source["route_config_name"] == ROUTES_NAME
+                manager["route_config"] = table if is_door else {"name": source["route_config_name"]}
+        if "transport_socket" in chain:
+            _with_certificate(chain["transport_socket"]["typed_config"]["common_tls_context"])
     return inline
+
+
+def _with_certificate(context: Json) -> None:
+    """The certificate's files themselves, so that Envoy reads whether key and certificate belong together."""
+    secrets = context.pop("tls_certificate_sds_secret_configs")[0]["sds_config"]["path_config_source"]["path"]
+    folder = secrets.removesuffix(f"/{SECRETS_FILE}")
+    context["tls_certificates"] = [
+        {
+            "certificate_chain": {"filename": f"{folder}/{CERTIFICATE_FILE}"},
+            "private_key": {"filename": f"{folder}/{KEY_FILE}"},
+        },
+    ]
 
 
 def _cluster(cluster: Json) -> Json:

@@ -7,11 +7,12 @@ clusters and the endpoints; the listener of a running stack never changes.
 from __future__ import annotations
 
 from berth.gateway.access_log import access_log
-from berth.gateway.errors import local_replies
+from berth.gateway.clients import client_known_filter, limits_filter
+from berth.gateway.errors import direct, error, local_replies
 from berth.gateway.names import (
-    ADMIN_CLUSTER,
     API_KEY_AUTH,
     BODY_NAMESPACE,
+    CERTIFICATE_NAME,
     CLIENT_HEADER,
     JSON_TO_METADATA,
     JSON_TYPE,
@@ -20,7 +21,9 @@ from berth.gateway.names import (
     PROBLEM_UNREADABLE,
     ROUTES_FILE,
     ROUTES_NAME,
+    SECRETS_FILE,
     STAT_PREFIX,
+    STATUS_FILE,
 )
 from berth.gateway.xds import LISTENER, Json, file_source, response, socket_address, typed
 from berth.planner.plan import GatewayPlan
@@ -32,41 +35,66 @@ _CONNECTION_BUFFER = 1024 * 1024  # bytes; how much of an answer waits for a slo
 
 def listeners(plan: GatewayPlan, folder: str) -> Json:
     """The content of the listeners file: the OpenAI door and, on loopback, the metrics."""
-    return response([_door(plan, folder), _metrics(plan)])
+    return response([_door(plan, folder), _metrics(plan, folder)])
 
 
 def _door(plan: GatewayPlan, folder: str) -> Json:
-    return _listener("openai", plan.bind, plan.port, _door_manager(folder))
+    """Where clients come in. With encryption, clients on the host itself may also come without, as proofs do."""
+    manager = _door_manager(folder)
+    if plan.tls is None:
+        return _listener("openai", plan.bind, plan.port, [_chain(manager)])
+    encrypted = {
+        "filter_chain_match": {"transport_protocol": "tls"},
+        **_chain(manager),
+        "transport_socket": {
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": typed(
+                "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+                common_tls_context={
+                    "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+                    "alpn_protocols": ["h2", "http/1.1"],
+                    "tls_certificate_sds_secret_configs": [
+                        {"name": CERTIFICATE_NAME, "sds_config": file_source(folder, SECRETS_FILE)},
+                    ],
+                },
+            ),
+        },
+    }
+    from_here = {
+        "filter_chain_match": {"transport_protocol": "raw_buffer", "source_type": "SAME_IP_OR_LOOPBACK"},
+        **_chain(manager),
+    }
+    refused = {"filter_chain_match": {"transport_protocol": "raw_buffer"}, **_chain(_unencrypted_manager())}
+    listener = _listener("openai", plan.bind, plan.port, [encrypted, from_here, refused])
+    inspector = typed("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")
+    listener["listener_filters"] = [{"name": "envoy.filters.listener.tls_inspector", "typed_config": inspector}]
+    return listener
 
 
-def _metrics(plan: GatewayPlan) -> Json:
-    """Only the numbers of the admin interface, for Prometheus; the rest of it stays closed."""
+def _unencrypted_manager() -> Json:
+    """Tells clients of other machines that came without encryption; their key was on the way already."""
+    said = error("This gateway is reached with https://.", "invalid_request_error", "https_required")
+    host = {"name": "unencrypted", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, **direct(400, said)}]}
+    return typed(
+        _HTTP,
+        stat_prefix="unencrypted",
+        route_config={"name": "unencrypted", "virtual_hosts": [host]},
+        http_filters=[_router()],
+    )
+
+
+def _metrics(plan: GatewayPlan, folder: str) -> Json:
+    """On loopback: the numbers for Prometheus, and what the watcher knows. Its routes are the watcher's file."""
     manager = typed(
         _HTTP,
         stat_prefix=METRICS_NAME,
-        route_config={
-            "name": METRICS_NAME,
-            "virtual_hosts": [
-                {
-                    "name": METRICS_NAME,
-                    "domains": ["*"],
-                    "routes": [
-                        {
-                            "match": {"path": "/metrics"},
-                            "route": {"cluster": ADMIN_CLUSTER, "prefix_rewrite": "/stats/prometheus?usedonly"},
-                        },
-                        {"match": {"path": "/stats/prometheus"}, "route": {"cluster": ADMIN_CLUSTER}},
-                        {"match": {"path": "/ready"}, "route": {"cluster": ADMIN_CLUSTER}},
-                    ],
-                },
-            ],
-        },
+        rds={"route_config_name": METRICS_NAME, "config_source": file_source(folder, STATUS_FILE)},
         http_filters=[_router()],
     )
-    return _listener(METRICS_NAME, LOOPBACK, plan.metrics_port, manager)
+    return _listener(METRICS_NAME, LOOPBACK, plan.metrics_port, [_chain(manager)])
 
 
-def _listener(name: str, host: str, port: int, manager: Json) -> Json:
+def _listener(name: str, host: str, port: int, chains: list[Json]) -> Json:
     return typed(
         LISTENER,
         name=name,
@@ -74,10 +102,12 @@ def _listener(name: str, host: str, port: int, manager: Json) -> Json:
         # Without this a second Envoy would share the port silently instead of failing on it.
         enable_reuse_port=False,
         per_connection_buffer_limit_bytes=_CONNECTION_BUFFER,
-        filter_chains=[
-            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]},
-        ],
+        filter_chains=chains,
     )
+
+
+def _chain(manager: Json) -> Json:
+    return {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
 
 
 def _door_manager(folder: str) -> Json:
@@ -100,7 +130,7 @@ def _door_manager(folder: str) -> Json:
             "initial_connection_window_size": 1048576,
         },
         request_headers_timeout="10s",
-        http_filters=[_key_filter(), _body_filter(), _router()],
+        http_filters=[_key_filter(), limits_filter(), client_known_filter(), _body_filter(), _router()],
         local_reply_config=local_replies(),
         access_log=access_log(),
     )

@@ -13,29 +13,47 @@ LISTENERS_FILE: Final = "listeners.json"
 ROUTES_FILE: Final = "routes.json"
 CLUSTERS_FILE: Final = "clusters.json"
 ENDPOINTS_FOLDER: Final = "endpoints"
+SERVED_LISTENERS_FILE: Final = "serving/listeners.json"
+"""What Envoy reads of the listeners: copied from `LISTENERS_FILE` at each start, emptied when it is to end."""
+STATUS_FILE: Final = "status.json"
+"""The routes of the metrics listener: written once, then by the watcher, who knows which engines are up."""
+SECRETS_FILE: Final = "tls/secrets.json"
+CERTIFICATE_FILE: Final = "tls/current/certificate.pem"
+KEY_FILE: Final = "tls/current/key.pem"
+START_FILE: Final = "start.sh"
 
 LOOPBACK: Final = "127.0.0.1"
 ADMIN_CLUSTER: Final = "berth-admin"
 NOWHERE_CLUSTER: Final = "berth-nowhere"
+STATUS_CLUSTER: Final = "berth-status"
 STAT_PREFIX: Final = "gateway"
 ROUTES_NAME: Final = "gateway"
 METRICS_NAME: Final = "metrics"
+CERTIFICATE_NAME: Final = "door"
 
 CLIENT_HEADER: Final = "x-client-id"
 """Carries the name of the key to the engine and to the access log; what a client sends under this name is dropped."""
+
+LIMIT_HEADER: Final = "x-ratelimit-limit-requests"
+"""Says in a refusal how many requests a minute a client may send; the name is OpenAI's."""
 
 BODY_NAMESPACE: Final = "berth.body"
 """Dynamic metadata of what was read from the body: `read` always, then `model`, or `problem` with this value."""
 PROBLEM_UNREADABLE: Final = "unreadable"
 
 ROUTE_NAMESPACE: Final = "berth.route"
-"""Metadata of a route: `model`, the served model's own name whatever alias the client used."""
+"""Metadata of a route: `model`, the served model's own name whatever alias the client used; `full` and `code`, what is
+said when its cluster takes no more requests."""
 
 JSON_TYPE: Final = r"(?i)application/(?:[a-z0-9.-]+\+)?json(?:\s*;.*)?"
 """The values of Content-Type whose body is read for its model; a regular expression (RE2)."""
 
 API_KEY_AUTH: Final = "envoy.filters.http.api_key_auth"
 JSON_TO_METADATA: Final = "envoy.filters.http.json_to_metadata"
+CLIENT_KNOWN: Final = "berth.client_known"
+"""A filter that lets the routes be tried again once the client is known; on where routes ask for the client."""
+LIMITS: Final = "berth.limits"
+"""The filter that counts the requests of each client."""
 
 # What OpenAI's clients, and the two common extensions of the engines (rerank and score), call with a model in a JSON
 # body. A list and not `/v1/*`: below /v1 the engines also have paths that load adapters from the server's disk.
@@ -57,6 +75,14 @@ FORM_PATHS: Final = ("audio/transcriptions", "audio/translations")
 def cluster_name(model: str, revision: str) -> str:
     """The cluster of one revision, `<model>@<revision>`."""
     return f"{model}@{revision}"
+
+
+def client_cluster(cluster: str, client: str) -> str:
+    """The cluster of one revision for a client whose requests are counted, `<model>@<revision>+<client>`.
+
+    Neither names of clients nor of revisions hold a plus.
+    """
+    return f"{cluster}+{client}"
 
 
 def endpoints_file(cluster: str) -> str:

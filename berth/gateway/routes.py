@@ -7,54 +7,53 @@ found there clears the choice, and the routes are tried again from the top, now 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterator
 from typing import Any
 
-from berth.gateway.errors import direct, direct_filled, error, literal
+from berth.gateway import clients
+from berth.gateway.clients import views
+from berth.gateway.errors import direct, overloaded, too_many
 from berth.gateway.models_list import entries, models_list
 from berth.gateway.names import (
     API_KEY_AUTH,
-    BODY_NAMESPACE,
     BODY_PATHS,
     CLIENT_HEADER,
     FORM_PATHS,
-    JSON_TO_METADATA,
-    JSON_TYPE,
-    NOWHERE_CLUSTER,
-    PROBLEM_UNREADABLE,
     ROUTE_NAMESPACE,
     ROUTES_NAME,
-    all_names,
+    STATUS_CLUSTER,
     alternatives,
+    client_cluster,
     cluster_name,
     name_in_path,
     served_names,
 )
+from berth.gateway.refusals import body_has, refusals, too_large, with_headers
 from berth.gateway.xds import ROUTES, Json, response, typed
-from berth.planner.plan import GatewayPlan, KeyPlan, ModelRoute
+from berth.planner.plan import GatewayPlan, KeyPlan, ModelRoute, RevisionShare
 
-_INVALID = "invalid_request_error"
 _BODY_PATH = f"/v1/{alternatives(BODY_PATHS)}"
-_MODEL_PATH = f"/v1/{alternatives((*BODY_PATHS, *FORM_PATHS))}"
-_LARGEST = 2**53  # beyond it a number does not pass through JSON, where all are floating point, unchanged
+_MODEL_PATH = f"/(?:v1/{alternatives((*BODY_PATHS, *FORM_PATHS))}|health)"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 1.0
 
 
 def routes(plan: GatewayPlan) -> Json:
     """The content of the routes file. Keys stand in it as placeholders; `with_keys` puts their values in."""
     table = [
-        _too_large(plan),
+        too_large(plan),
         _health(),
         *_lists(plan),
-        *(_by_body(plan, model) for model in plan.models),
-        *(_by_path(plan, model) for model in plan.models),
-        *_refusals(plan),
+        *(route for model in plan.models for route in _by_body(plan, model)),
+        *(route for model in plan.models for route in _by_path(plan, model)),
+        *refusals(plan, _BODY_PATH),
     ]
     host: Json = {
         "name": "openai",
         "domains": ["*"],
         "routes": table,
         "request_body_buffer_limit": int(plan.max_body),
-        "typed_per_filter_config": {API_KEY_AUTH: _off() if plan.open else _keys(plan.keys)},
+        "typed_per_filter_config": {API_KEY_AUTH: _off() if plan.open else _keys(plan.keys), **clients.filters(plan)},
     }
     largest = max(len(_text_of(route)) for route in table)
     return response(
@@ -89,83 +88,89 @@ def retries(hold_limit_s: float) -> int:
     return max(1, waits + math.ceil(max(0.0, hold_limit_s - spent) / (_LONGEST_WAIT_S / 2)))
 
 
-def _too_large(plan: GatewayPlan) -> Json:
-    """Refuses by the announced length, before a byte is read; a body of unknown length meets the buffer's limit."""
-    sizes = {"start": int(plan.max_body) + 1, "end": _LARGEST}
-    return {
-        "name": "too-large",
-        "match": {"prefix": "/", "headers": [{"name": "content-length", "range_match": sizes}]},
-        **direct(413, error("The request body is too large.", _INVALID, "request_too_large")),
-    }
-
-
 def _health() -> Json:
+    """What the watcher says of the models; asked of the metrics listener, whose routes are the watcher's to write."""
     return {
         "name": "health",
         "match": {"path": "/health"},
-        **direct(200, {"status": "ok"}),
+        "route": {"cluster": STATUS_CLUSTER, "timeout": "5s"},
         "typed_per_filter_config": {API_KEY_AUTH: _off()},
     }
 
 
 def _lists(plan: GatewayPlan) -> list[Json]:
-    """The models list, the same for one model by its path, and each entry by its id."""
-    found = [_get("models", {"path": "/v1/models"}, models_list(plan.models))]
+    """The models list as each client sees it, the same for one model by its path, and each entry by its id."""
+    found = [_get("models", {"path": "/v1/models"}, models_list(models), asked) for asked, models in views(plan)]
     for model in plan.models:
-        names = _any_name(model)
+        start, mine = _start(model), clients.allowed(plan, model)
         found.append(
-            _get(f"models of {model.name}", {"safe_regex": {"regex": f"/m/{names}/v1/models"}}, models_list((model,)))
+            _get(
+                f"models of {model.name}", {"safe_regex": {"regex": f"{start}/v1/models"}}, models_list((model,)), mine
+            )
         )
         found.extend(
             _get(
                 f"model {entry['id']}",
-                {"safe_regex": {"regex": f"(?:/m/{names})?/v1/models/{name_in_path(entry['id'])}"}},
+                {"safe_regex": {"regex": f"(?:{start})?/v1/models/{name_in_path(entry['id'])}"}},
                 entry,
+                mine,
             )
             for entry in entries(model)
         )
     return found
 
 
-def _get(name: str, match: Json, body: Json) -> Json:
-    return {"name": name, "match": match, **direct(200, body)}
+def _get(name: str, match: Json, body: Json, headers: list[Json]) -> Json:
+    return {"name": name, "match": with_headers(match, headers), **direct(200, body)}
 
 
-def _by_body(plan: GatewayPlan, model: ModelRoute) -> Json:
+def _by_body(plan: GatewayPlan, model: ModelRoute) -> Iterator[Json]:
     values = [{"string_match": {"exact": name}} for name in served_names(model)]
     value: Json = values[0] if len(values) == 1 else {"or_match": {"value_matchers": values}}
+    match = {"safe_regex": {"regex": _BODY_PATH}, "dynamic_metadata": [body_has("model", value)]}
+    for headers, forward in _forwards(plan, model):
+        yield {"name": f"body {model.name}", "match": with_headers(match, headers), **forward}
+
+
+def _by_path(plan: GatewayPlan, model: ModelRoute) -> Iterator[Json]:
+    """`/m/<model>/v1/…` and the model's own prefix: the model is known, so nothing waits for the body.
+
+    A model that the body names besides is for the engine to check, which serves this one alone.
+    """
+    match = {"safe_regex": {"regex": f"{_start(model)}{_MODEL_PATH}"}}
+    for headers, forward in _forwards(plan, model):
+        forward["route"]["regex_rewrite"] = {"pattern": {"regex": f"^{_start(model)}/"}, "substitution": "/"}
+        yield {"name": f"path {model.name}", "match": with_headers(match, headers), **forward}
+
+
+def _forwards(plan: GatewayPlan, model: ModelRoute) -> Iterator[tuple[list[Json], Json]]:
+    """What routes to the model ask of the headers and where they lead: counted clients first, then all others."""
+    for key, is_client in clients.counted(plan, model):
+        said = too_many(model.name, key.concurrent or 0)
+        yield [is_client], _forward(plan, model, key, said)
+    yield clients.allowed(plan, model), _forward(plan, model, None, overloaded(model.name))
+
+
+def _forward(plan: GatewayPlan, model: ModelRoute, key: KeyPlan | None, said: Json) -> Json:
     return {
-        "name": f"body {model.name}",
-        "match": {"safe_regex": {"regex": _BODY_PATH}, "dynamic_metadata": [_body_has("model", value)]},
-        **_forward(plan, model),
+        "metadata": {"filter_metadata": {ROUTE_NAMESPACE: {"model": model.name, **said}}},
+        "route": {**_target(model, key), **_patience(plan)},
     }
 
 
-def _by_path(plan: GatewayPlan, model: ModelRoute) -> Json:
-    """`/m/<model>/v1/…`: the model is known from the path, so nothing waits for the body."""
-    start = f"/m/{_any_name(model)}"
-    route = _forward(plan, model)
-    route["route"]["regex_rewrite"] = {"pattern": {"regex": f"^{start}/v1/"}, "substitution": "/v1/"}
-    return {"name": f"path {model.name}", "match": {"safe_regex": {"regex": f"{start}{_MODEL_PATH}"}}, **route}
-
-
-def _forward(plan: GatewayPlan, model: ModelRoute) -> Json:
-    return {
-        "metadata": {"filter_metadata": {ROUTE_NAMESPACE: {"model": model.name}}},
-        "route": {**_target(model), **_patience(plan)},
-    }
-
-
-def _target(model: ModelRoute) -> Json:
+def _target(model: ModelRoute, key: KeyPlan | None) -> Json:
     """One cluster, or several by their percent. A revision of 0 percent has its cluster and no traffic."""
+
+    def cluster(share: RevisionShare) -> str:
+        name = cluster_name(model.name, share.revision)
+        return name if key is None else client_cluster(name, key.name)
+
     shares = [share for share in model.revisions if share.percent > 0] or list(model.revisions[:1])
     if len(shares) == 1:
-        return {"cluster": cluster_name(model.name, shares[0].revision)}
+        return {"cluster": cluster(shares[0])}
     return {
         "weighted_clusters": {
-            "clusters": [
-                {"name": cluster_name(model.name, share.revision), "weight": share.percent} for share in shares
-            ],
+            "clusters": [{"name": cluster(share), "weight": share.percent} for share in shares],
         },
     }
 
@@ -195,80 +200,12 @@ def _patience(plan: GatewayPlan) -> Json:
     }
 
 
-def _refusals(plan: GatewayPlan) -> list[Json]:
-    """What remains: a wrong body, an unknown model, a path that is not OpenAI's."""
-    body = {"safe_regex": {"regex": _BODY_PATH}}
-    served = ", ".join(all_names(plan)) or "none"
-    asked = f"%DYNAMIC_METADATA({BODY_NAMESPACE}:model)%"
-    unknown = "The model {asked} does not exist; served: {served}."
-    return [
-        {
-            "name": "body unreadable",
-            "match": {
-                **body,
-                "dynamic_metadata": [_body_has("problem", {"string_match": {"exact": PROBLEM_UNREADABLE}})],
-            },
-            **direct(400, error("The body is not a JSON object.", _INVALID, "invalid_json")),
-        },
-        {
-            "name": "unknown model",
-            "match": {**body, "dynamic_metadata": [_body_has("model", {"present_match": True})]},
-            **direct_filled(
-                404,
-                error(unknown.format(asked=asked, served=literal(served)), _INVALID, "model_not_found", "model"),
-            ),
-        },
-        {
-            "name": "body without model",
-            "match": {**body, "dynamic_metadata": [_body_has("read", {"present_match": True})]},
-            **direct(400, error(f"The body names no model; served: {served}.", _INVALID, "missing_model", "model")),
-        },
-        {
-            # Every request with a JSON body meets this route first and never again: after the body was read, one of
-            # those above matches. It forwards to nowhere rather than answer, because only a route that forwards has
-            # a limit for what is buffered.
-            "name": "body",
-            "match": {
-                **body,
-                "headers": [{"name": "content-type", "string_match": {"safe_regex": {"regex": JSON_TYPE}}}],
-            },
-            "route": {"cluster": NOWHERE_CLUSTER},
-            "typed_per_filter_config": {JSON_TO_METADATA: _on()},
-        },
-        {
-            "name": "body of another type",
-            "match": body,
-            **direct(
-                415,
-                error(
-                    "The body must be JSON: send Content-Type: application/json, or use the path /m/MODEL/v1/….",
-                    _INVALID,
-                    "unsupported_media_type",
-                ),
-            ),
-        },
-        {
-            "name": "unknown model in path",
-            "match": {"safe_regex": {"regex": "(?:/m/.*|/v1/models/.+)"}},
-            **direct(
-                404,
-                error(unknown.format(asked="in the path", served=served), _INVALID, "model_not_found", "model"),
-            ),
-        },
-        {
-            "name": "unknown path",
-            "match": {"prefix": "/"},
-            **direct(404, error("No such path; see /v1/models.", _INVALID, "unknown_url")),
-        },
-    ]
-
-
-def _any_name(model: ModelRoute) -> str:
-    return f"(?:{'|'.join(name_in_path(name) for name in served_names(model))})"
-
-
-def _body_has(key: str, value: Json) -> Json:
-    return {"filter": BODY_NAMESPACE, "path": [{"key": key}], "value": value}
+def _start(model: ModelRoute) -> str:
+    """A regular expression for what comes before the path that the engine is asked."""
+    by_name = f"/m/(?:{'|'.join(name_in_path(name) for name in served_names(model))})"
+    if model.path_prefix is None:
+        return by_name
+    return f"(?:{by_name}|{re.escape(model.path_prefix.rstrip('/'))})"
 
 
 def _keys(keys: tuple[KeyPlan, ...]) -> Json:
@@ -282,10 +219,6 @@ def _keys(keys: tuple[KeyPlan, ...]) -> Json:
 
 def _off() -> Json:
     return typed("envoy.config.route.v3.FilterConfig", disabled=True)
-
-
-def _on() -> Json:
-    return typed("envoy.config.route.v3.FilterConfig", config={})
 
 
 def _text_of(route: Json) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from berth.gateway.admin import CLUSTERS_PATH, STATS_PATH, healthy, knows, published
@@ -27,6 +27,15 @@ _turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 _HEALTHY_S = 30
 _USED_S = 10
 _PAUSE_S = 0.2
+
+# The watcher marks frozen engines in these files: who writes one holds the folder's lock, so that no mark lands in a
+# file that the watcher has not read.
+_LOCKED = """
+folder=${1%/*}/
+shift
+mkdir -p -- "$folder"
+exec flock "$folder" "$@"
+"""
 
 Address = tuple[str, int]
 
@@ -107,7 +116,8 @@ class Traffic:
 
     async def _write(self, host: Host, addresses: list[Address], *, held: bool) -> None:
         content = endpoints(self.cluster, addresses, held)
-        await host.run(put(self.path, json.dumps(content, indent=1), says=f"telling the gateway about {self.cluster}"))
+        told = put(self.path, json.dumps(content, indent=1), says=f"telling the gateway about {self.cluster}")
+        await host.run(replace(told, argv=("sh", "-c", _LOCKED, "locked", self.path, *told.argv)))
         await self._until_used(host, content["version_info"])
 
     async def _until_used(self, host: Host, version: str) -> None:

@@ -82,6 +82,9 @@ class Engine:
 
     A body with `stream` gets `chunks` events, one each `gap_s`. A body with `hang` gets no answer. `healthy` and
     `frozen` change what /health says. Everything else is echoed: the name of the engine and the size of the body.
+    Each answer and each event is a token in /metrics. With `stopped` nothing more is computed while /health, /metrics
+    and the models are answered, as by a server whose core is stopped; with `silent` nothing is answered at all. With
+    `full` new requests wait, as in the queue of an engine that has all the work it can do.
     """
 
     def __init__(self, name: str) -> None:
@@ -91,6 +94,8 @@ class Engine:
         self.chunks, self.gap_s = 5, 0.05
         self.healthy, self.frozen, self.health_s = True, False, 0.0
         self.answer_status = 200
+        self.stopped, self.silent, self.full = False, False, False
+        self.tokens = 0
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
@@ -150,15 +155,25 @@ class Engine:
                 await reader.read()
             await self._send(writer, 200 if self.healthy else 503, {})
             return
+        if self.silent:
+            await reader.read()
+            raise ConnectionResetError
+        if request.path == "/metrics":
+            await self._send_text(writer, f'vllm:generation_tokens_total{{engine="0"}} {self.tokens}.0\n')
+            return
+        if request.path == "/v1/models" and request.method == "GET":
+            await self._send(writer, 200, {"data": [{"id": "tiny"}]})
+            return
         self.requests.append(request)
         asked = json.loads(request.body) if request.headers.get("content-type", "").endswith("json") else {}
-        if asked.get("hang"):
+        if asked.get("hang") or self.stopped or self.full:
             await reader.read()
             request.gone.set()
             raise ConnectionResetError
         if asked.get("stream"):
             await self._stream(request, asked, reader, writer)
             return
+        self.tokens += 1
         message = {"role": "assistant", "content": f"{self.name} {len(request.body)}"}
         await self._send(
             writer,
@@ -178,6 +193,12 @@ class Engine:
         writer.write(head.encode() + content)
         await writer.drain()
 
+    async def _send_text(self, writer: asyncio.StreamWriter, text: str) -> None:
+        writer.write(
+            f"HTTP/1.1 200 X\r\ncontent-type: text/plain\r\ncontent-length: {len(text)}\r\n\r\n{text}".encode()
+        )
+        await writer.drain()
+
     async def _stream(
         self, request: Request, asked: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
@@ -194,6 +215,7 @@ class Engine:
                 }
                 self._event(writer, json.dumps(chunk))
                 await writer.drain()
+                self.tokens += 1
                 await asyncio.wait([left], timeout=self.gap_s)
                 if left.done():
                     request.gone.set()
@@ -260,6 +282,8 @@ class Gateway:
         self.write_absent()
         self.write("clusters.json", berth_gateway.clusters(self.plan, folder))
         self.write("routes.json", self.routes())
+        self.write("status.json", berth_gateway.status(self.plan))
+        (self.folder / "start.sh").write_text(berth_gateway.START)
 
     def write_absent(self) -> None:
         """An endpoints file for each cluster that has none yet."""
@@ -275,7 +299,7 @@ class Gateway:
     def spawn(self) -> None:
         """Start Envoy without waiting for it."""
         with self.log.open("wb") as out, self.errors.open("wb") as errors:
-            argv = berth_gateway.command(self.envoy, str(self.folder), concurrency=1)
+            argv = berth_gateway.command(self.envoy, str(self.folder), self.plan.admin_port, concurrency=1)
             self.process = subprocess.Popen(argv, stdout=out, stderr=errors)
 
     async def start(self) -> Gateway:
@@ -364,7 +388,9 @@ class Gateway:
         return await until(found, "a line in the access log")
 
 
-def model(name: str, *aliases: str, concurrency: int = 8, **percents: int) -> ModelRoute:
+def model(
+    name: str, *aliases: str, concurrency: int = 8, path_prefix: str | None = None, **percents: int
+) -> ModelRoute:
     """A model with revisions by percent, or with one named main."""
     shares = percents or {"main": 100}
     return ModelRoute(
@@ -378,6 +404,7 @@ def model(name: str, *aliases: str, concurrency: int = 8, **percents: int) -> Mo
         ),
         max_model_len=2048,
         created=1700000000,
+        path_prefix=path_prefix,
     )
 
 

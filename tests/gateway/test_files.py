@@ -200,10 +200,11 @@ def test_the_flat_file_has_no_key_and_no_file_to_read():
 
 
 def test_the_command_line_is_complete():
-    assert gateway.command("/e/envoy", FOLDER, concurrency=3) == [
+    assert gateway.command("/e/envoy", FOLDER, 8001, concurrency=3) == [
+        "bash", f"{FOLDER}/start.sh", FOLDER, "8001", "120", "-",
         "/e/envoy", "--config-path", f"{FOLDER}/bootstrap.json", "--disable-hot-restart",
         "--concurrency", "3", "--log-level", "info", "--component-log-level", "misc:error,config:error",
-        "--drain-time-s", "600", "--file-flush-interval-msec", "1000",
+        "--drain-time-s", "180", "--file-flush-interval-msec", "1000",
     ]  # fmt: skip
 
 

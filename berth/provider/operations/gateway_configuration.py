@@ -13,7 +13,14 @@ from berth.gateway.clusters import between
 from berth.gateway.endpoints import endpoints
 from berth.gateway.flat import flat_bootstrap
 from berth.gateway.keys import with_keys, without_keys
-from berth.gateway.names import BOOTSTRAP_FILE, CLUSTERS_FILE, LISTENERS_FILE, ROUTES_FILE, endpoints_file
+from berth.gateway.names import (
+    BOOTSTRAP_FILE,
+    CLUSTERS_FILE,
+    LISTENERS_FILE,
+    ROUTES_FILE,
+    STATUS_FILE,
+    endpoints_file,
+)
 from berth.gateway.process import validate_command
 from berth.provider.command import Command, put, shell
 from berth.provider.errors import BadInput, ProviderError
@@ -50,7 +57,7 @@ done
 """
 
 _ABSENT = """
-if [ ! -e "$1" ]; then
+if [ ! -s "$1" ]; then
   mkdir -p -- "$(dirname -- "$1")"
   cat > "$1.new"
   mv -f -- "$1.new" "$1"
@@ -62,6 +69,7 @@ class GatewayConfigurationWant(Want):
     """The files of one gateway in `folder`; `keys` are values by client, everything else names them only.
 
     `envoy` is the binary that validates, `admin_port` where the running one is asked whether it took the change.
+    `status` is written where there is none; from then on the file is the watcher's.
     """
 
     folder: str
@@ -71,6 +79,7 @@ class GatewayConfigurationWant(Want):
     listeners: dict[str, Any]
     clusters: dict[str, Any]
     routes: dict[str, Any]
+    status: dict[str, Any] = {}
     keys: dict[str, str] = {}
 
     def texts(self) -> dict[str, str]:
@@ -98,7 +107,8 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
 
     async def observe(self, host: Host, want: GatewayConfigurationWant) -> GatewayConfigurationWant | None:
         """Reads all files back in one go; what is no JSON any more is shown as empty."""
-        look = shell(_LOOK, want.folder, *_FILES.values(), says="looking at the gateway", ok=frozenset({0, 4}))
+        names = (*_FILES.values(), STATUS_FILE)
+        look = shell(_LOOK, want.folder, *names, says="looking at the gateway", ok=frozenset({0, 4}))
         result = await host.run(look)
         if result.status == 4:
             return None
@@ -114,6 +124,7 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
         # A value that is not ours is nobody's to see either, and the engine marks only what was declared as secret.
         keys = {client: value if client in want.keys else _FOREIGN for client, value in keys.items()}
         seen["clusters"] = _recognised(seen["clusters"])
+        seen["status"] = want.status if _json(parts[len(_FILES)]) else {}
         return want.model_copy(update={**seen, "routes": routes, "keys": keys})
 
     def steps(self, want: GatewayConfigurationWant | None, have: GatewayConfigurationWant | None) -> Sequence[Command]:
@@ -156,9 +167,9 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
             return
         await self._validate(host, want)
         for cluster in _clusters(want):
-            content = json.dumps(endpoints(cluster, [], held=False))
-            path = f"{want.folder}/{endpoints_file(cluster)}"
-            await host.run(shell(_ABSENT, path, stdin=content.encode(), says=f"making room for {cluster}"))
+            await self._write_absent(host, want, endpoints_file(cluster), endpoints(cluster, [], held=False))
+        if want.status:
+            await self._write_absent(host, want, STATUS_FILE, want.status)
         stats = await get_json(host, want.admin_port, STATS_PATH)
         before = None if stats is None else rejections(stats)
         try:
@@ -173,6 +184,11 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
             raise
         if have is not None:
             await self._forget(host, sorted(set(_clusters(have)) - set(_clusters(want))), want.folder)
+
+    async def _write_absent(self, host: Host, want: GatewayConfigurationWant, file: str, content: Any) -> None:
+        """Writes what others go on with, where they have not begun."""
+        text = json.dumps(content).encode()
+        await host.run(shell(_ABSENT, f"{want.folder}/{file}", stdin=text, says=f"making room for {file}"))
 
     async def _validate(self, host: Host, want: GatewayConfigurationWant) -> None:
         flat = flat_bootstrap(want.bootstrap, want.listeners, want.routes, want.clusters)
@@ -226,7 +242,9 @@ def _texts(have: GatewayConfigurationWant) -> dict[str, str]:
 
 
 def _clusters(want: GatewayConfigurationWant) -> list[str]:
-    return [cluster["name"] for cluster in want.clusters.get("resources", [])]
+    """The clusters that have an endpoints file; those of counted clients share it with the revision's own."""
+    names = (cluster["name"].partition("+")[0] for cluster in want.clusters.get("resources", []))
+    return list(dict.fromkeys(names))
 
 
 def _recognised(clusters: dict[str, Any]) -> dict[str, Any]:
