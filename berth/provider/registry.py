@@ -6,10 +6,12 @@ from typing import Any
 
 from berth.provider.operation import Operation
 from berth.provider.operations.cdi_specification import CdiSpecification
+from berth.provider.operations.certificate import Certificate
 from berth.provider.operations.container_toolkit import ContainerToolkit
 from berth.provider.operations.directory import Directory
 from berth.provider.operations.docker_configuration import DockerConfiguration
 from berth.provider.operations.docker_engine import DockerEngine
+from berth.provider.operations.docker_image import DockerImage
 from berth.provider.operations.fabric_manager import FabricManager
 from berth.provider.operations.file import File
 from berth.provider.operations.gateway_configuration import GatewayConfiguration
@@ -37,10 +39,12 @@ from berth.provider.operations.workspace import Workspace
 
 _ALL: tuple[Operation[Any], ...] = (
     CdiSpecification(),
+    Certificate(),
     ContainerToolkit(),
     Directory(),
     DockerConfiguration(),
     DockerEngine(),
+    DockerImage(),
     FabricManager(),
     File(),
     GatewayConfiguration(),

@@ -12,10 +12,12 @@ import pulumi
 
 from berth.provider.operation import Want
 from berth.provider.operations.cdi_specification import CdiSpecificationWant
+from berth.provider.operations.certificate import CertificateWant
 from berth.provider.operations.container_toolkit import ContainerToolkitWant
 from berth.provider.operations.directory import DirectoryWant
 from berth.provider.operations.docker_configuration import DockerConfigurationWant
 from berth.provider.operations.docker_engine import DockerEngineWant
+from berth.provider.operations.docker_image import DockerImageWant
 from berth.provider.operations.fabric_manager import FabricManagerWant
 from berth.provider.operations.file import FileWant
 from berth.provider.operations.gateway_configuration import GatewayConfigurationWant
@@ -109,6 +111,18 @@ class HubModel(_Resource):
         super().__init__(name, want, opts, late)
 
 
+class DockerImage(_Resource):
+    """A container image; see `DockerImageWant`. `content` is what containers are made of, `digest` the registry's word."""
+
+    kind = "berth:docker:Image"
+    outputs = ("content", "digest")
+    content: pulumi.Output[str]
+    digest: pulumi.Output[str]
+
+    def __init__(self, name: str, want: DockerImageWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
 class Supervisor(_Resource):
     """A supervisord; see `SupervisorWant`."""
 
@@ -161,6 +175,17 @@ class Key(_Resource):
     def __init__(self, name: str, want: KeyWant, opts: pulumi.ResourceOptions | None = None) -> None:
         secret = pulumi.ResourceOptions(additional_secret_outputs=["value"])
         super().__init__(name, want, pulumi.ResourceOptions.merge(opts, secret))
+
+
+class Certificate(_Resource):
+    """The gateway's certificate; see `CertificateWant`. `expires` is the day on which it ends."""
+
+    kind = "berth:gateway:Certificate"
+    outputs = ("expires",)
+    expires: pulumi.Output[str]
+
+    def __init__(self, name: str, want: CertificateWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
 
 
 class GatewayConfiguration(_Resource):
