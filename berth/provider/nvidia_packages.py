@@ -12,8 +12,12 @@ from berth.facts import HostFacts
 Flavour = Literal["open", "proprietary"]
 
 PINNING = "nvidia-driver-pinning-"
-_MODULES = re.compile(r"-dkms|-kernel-source|^kmod-nvidia")
+_MODULES = re.compile(
+    r"-dkms|-kernel-source|^kmod-nvidia|^nvidia-open(-|$)|^cuda-drivers(-\d+)?$|^nvidia-(driver|headless)(-no-dkms)?-\d+"
+)
+"""Packages of kernel modules, and those that do nothing but need them."""
 _OF_A_BRANCH = re.compile(r"-(\d{3,4})(?![0-9])")
+_OF_A_VERSION = re.compile(r"-(\d{3,4}(\.\d+){1,2})$")
 
 
 def asked(branch: int, version: str) -> str:
@@ -61,10 +65,14 @@ def in_the_way(facts: HostFacts, branch: int, version: str, flavour: Flavour, pi
 
 
 def must_go(name: str, branch: int, flavour: Flavour) -> bool:
-    """Whether a package in the way goes, rather than change its version: its name holds another branch or flavour."""
+    """Whether a package in the way goes, rather than change its version: its name says another driver or flavour.
+
+    One whose name holds a whole version (`nvidia-firmware-580-580.95.05`) can have no other.
+    """
     suffix = _OF_A_BRANCH.search(name)
     return (
         name.startswith(PINNING)
+        or _OF_A_VERSION.search(name) is not None
         or (suffix is not None and suffix[1] != str(branch))
         or is_of_other_flavour(name, flavour)
     )

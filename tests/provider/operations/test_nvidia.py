@@ -13,6 +13,7 @@ from berth.provider.connection import OnLine
 from berth.provider.connection.local import LocalConnection
 from berth.provider.errors import BadInput, ProviderError, RebootNeeded
 from berth.provider.host import Gathered, Host
+from berth.provider.nvidia_packages import must_go
 from berth.provider.operation import Operation
 from berth.provider.operations import power_limit
 from berth.provider.operations.fabric_manager import FabricManager, FabricManagerWant
@@ -149,6 +150,26 @@ def test_a_hold_taken_off_is_seen() -> None:
     packages = dict(READY.packages)
     packages["nvidia-dkms-580"] = packages["nvidia-dkms-580"].model_copy(update={"held": False})
     assert differing(NvidiaDriver(), PROPRIETARY, READY.model_copy(update={"packages": packages})) == ["hold"]
+
+
+@pytest.mark.parametrize(
+    ("name", "goes"),
+    [
+        ("libnvidia-compute-575", True),
+        ("libnvidia-compute-580", False),
+        ("libcuda1", False),
+        ("nvidia-firmware-580-580.95.05", True),
+        ("nvidia-dkms-580", True),
+        ("nvidia-kernel-source-580", True),
+        ("nvidia-dkms-580-open", False),
+        ("kmod-nvidia-latest-dkms", True),
+        ("cuda-drivers", True),
+        ("nvidia-open", False),
+        ("nvidia-driver-pinning-575", True),
+    ],
+)
+def test_what_is_in_the_way_goes_or_changes_its_version(name: str, goes: bool) -> None:
+    assert must_go(name, 580, "open") == goes
 
 
 def test_another_branch_and_another_version_are_named() -> None:
