@@ -82,7 +82,8 @@ def absolute(path: str, *, folder: str, home: str) -> str:
 class HostBase(pulumi.ComponentResource):
     """The workspace of one host, its Python environments, and supervisord where there is no systemd.
 
-    `gpus_ready` is what an engine on a GPU waits for. Where getting `ready` may reboot the host, everything waits.
+    `gpus_ready` is what an engine on a GPU waits for, `runtime_ready` what a container does. Where getting `ready` may
+    reboot the host, everything waits.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class HostBase(pulumi.ComponentResource):
         super().__init__("berth:index:Host", name, None, opts)
         self.place = place
         self.gpus_ready: Sequence[pulumi.Resource] = ready.gpus_ready if ready is not None else ()
+        self.runtime_ready: Sequence[pulumi.Resource] = ready.runtime_ready if ready is not None else ()
         self._environments: dict[str, PythonEnvironment] = {}
         self._random_models: dict[str, list[File]] = {}
         self._hub_models: dict[str, HubModel] = {}

@@ -10,14 +10,17 @@ from berth.planner.plan import (
     ExistingEngine,
     GatewayPlan,
     HubWeights,
+    ImageEngine,
     PackagedEngine,
     PathWeights,
     RandomWeights,
     ReplicaPlan,
 )
+from berth.provider.docker.container import Container
 from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.operations.replica import ReplicaWant
 from berth.provider.resources import Replica
+from components.docker import container
 from components.host import HostBase
 
 _LOCKS = "/run/lock"
@@ -41,15 +44,21 @@ class InferenceServer(pulumi.ComponentResource):
         needs: list[pulumi.Resource] = list(host.services)
         if plan.engine.device == "cuda":
             needs += host.gpus_ready
+        if host.place.plan.runtime == "docker":
+            needs += host.runtime_ready
         environment = self._environment(needs)
-        weights = self._weights(needs, environment)
+        weights, folder = self._weights(needs, environment)
         place = host.place
         cluster = cluster_name(plan.model, plan.revision)
         routed = gateway is not None and gateway.host == plan.host
         engine = ENGINES[plan.engine.name]
+        boxed = self._container(folder)
+        # In a container there are no other cards than its own, counted from 0.
+        cards = plan.cards if boxed is None else range(len(plan.cards))
         variables = engine.environment_variables(
-            plan.engine.device, version=plan.engine.version, cards=plan.cards, offline=True
+            plan.engine.device, version=plan.engine.version, cards=cards, offline=True
         )
+        config = pulumi.Config()
         self.replica = Replica(
             name,
             ReplicaWant(
@@ -74,9 +83,15 @@ class InferenceServer(pulumi.ComponentResource):
                 cluster=cluster,
                 endpoints=f"{place.workspace}/gateway/{endpoints_file(cluster)}" if routed else "",
                 admin_port=gateway.admin_port if routed and gateway else 0,
+                address=plan.address,
+                container=boxed,
             ),
             pulumi.ResourceOptions(parent=self, depends_on=needs),
-            late={"weights": weights},
+            late={
+                "weights": weights,
+                **({"image": host.docker.image(boxed.image).content} if boxed is not None else {}),
+                "secrets": {name: config.require_secret(secret) for name, secret in plan.secrets.items()},
+            },
         )
         self.register_outputs({"port": plan.port})
 
@@ -87,31 +102,51 @@ class InferenceServer(pulumi.ComponentResource):
                 return self._host.place.environment_path(package)
             case ExistingEngine(path=path):
                 return self._host.place.absolute(path)
-            case other:
-                raise pulumi.RunError(f"models.{self.plan.model}: {type(other).__name__} has no process runtime")
+            case ImageEngine(image=image):
+                needs.append(self._host.docker.image(image))
+                return ""
 
-    def _weights(self, needs: list[pulumi.Resource], environment: str) -> pulumi.Input[str]:
-        """The model folder on the host; known only after its download when it comes from the hub."""
+    def _container(self, folder: str) -> Container | None:
+        """The container that the engine runs in; None for a process."""
+        match self.plan.engine.installation:
+            case ImageEngine(image=image):
+                adapters = [self._host.place.absolute(path) for path in self.plan.adapters]
+                return container(self.plan, image, [folder, *adapters])
+            case _:
+                return None
+
+    def _weights(self, needs: list[pulumi.Resource], environment: str) -> tuple[pulumi.Input[str], str]:
+        """The model folder on the host, known only after its download when it comes from the hub; and what holds it."""
+        place = self._host.place
         match self.plan.weights:
             case RandomWeights(shape=shape):
                 folder, files = self._host.random_model(shape)
                 needs += files
-                return folder
+                return folder, folder
             case PathWeights(path=path):
-                return self._host.place.absolute(path)
+                return place.absolute(path), place.absolute(path)
             case HubWeights(repo=repo, revision=revision, token=token, endpoint=endpoint):
                 want = HubModelWant(
                     host=self.plan.host,
                     repo=repo,
                     revision=revision,
                     endpoint=endpoint,
-                    python=f"{environment}/bin/python",
+                    cache=place.hub_cache,
+                    python=self._python(needs, environment),
                 )
                 model = self._host.hub_model(want, token, needs)
                 needs.append(model)
-                return model.path
+                return model.path, place.hub_cache
             case other:
                 raise pulumi.RunError(f"models.{self.plan.model}: {type(other).__name__} cannot be applied yet")
+
+    def _python(self, needs: list[pulumi.Resource], environment: str) -> str:
+        """What downloads a model: the engine's own Python, or its image's where the host has none."""
+        if not isinstance(self.plan.engine.installation, ImageEngine):
+            return f"{environment}/bin/python"
+        path, file = self._host.docker.python(self.plan.engine.installation.image, self._host.place.hub_cache)
+        needs.append(file)
+        return path
 
 
 def _plain(value: object) -> object:

@@ -60,7 +60,7 @@ def driver(machine: Machine, notes: list[Note]) -> DriverPlan | None:
     if against or named is None:
         return None
     notes += [warning(where, text) for text in _on_the_machine(wanted, branch, machine)]
-    fabric = said.fabric_manager == "auto" and (facts.driver.nvswitch or any(gpu.nvswitch for gpu in gpus))
+    fabric = said.fabric_manager == "auto" and facts.driver.nvswitch
     newest = any(gpu.compute_capability >= _NVLINK5 and gpu.nvswitch for gpu in gpus)
     return DriverPlan(
         branch=branch,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,16 +44,29 @@ class _Echo(mocks.Mocks):
         raise AssertionError(f"{args.token} is not to be called")
 
 
+class _Inline(ThreadPoolExecutor):
+    """Runs at once: in threads of its own Pulumi's double leaves event loops that nobody closes."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 -- it is the future's to raise
+            future.set_exception(error)
+        return future
+
+
 def registered(declare: Callable[[], Any]) -> Mapping[str, Registered]:
-    """What a function registers, by name."""
-    monitor = _Monitor()
-    mocks.set_mocks(_Echo(), preview=False, monitor=monitor)
-
-    @mocks.test
-    def run() -> None:
-        declare()
-
-    run()
+    """What a function registers, by name; under an event loop of its own, which other tests do not meet."""
+    monitor, loop = _Monitor(), asyncio.new_event_loop()
+    loop.set_default_executor(_Inline())
+    asyncio.set_event_loop(loop)
+    try:
+        mocks.set_mocks(_Echo(), preview=False, monitor=monitor)
+        mocks.test(lambda: declare() and None)()
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
     return monitor.found
 
 
