@@ -12,10 +12,9 @@ from berth.facts import HostFacts
 Flavour = Literal["open", "proprietary"]
 
 PINNING = "nvidia-driver-pinning-"
-_MODULES = re.compile(
-    r"-dkms|-kernel-source|^kmod-nvidia|^nvidia-open(-|$)|^cuda-drivers(-\d+)?$|^nvidia-(driver|headless)(-no-dkms)?-\d+"
-)
-"""Packages of kernel modules, and those that do nothing but need them."""
+_MODULES = re.compile(r"-dkms|-kernel-source|^kmod-nvidia")
+_NEED_MODULES = re.compile(r"^nvidia-open(-|$)|^cuda-drivers(-\d+)?$|^nvidia-(driver|headless)(-no-dkms)?-\d+")
+"""Packages that need those of one flavour; they go with them, and only with them."""
 _OF_A_BRANCH = re.compile(r"-(\d{3,4})(?![0-9])")
 _OF_A_VERSION = re.compile(r"-(\d{3,4}(\.\d+){1,2})$")
 
@@ -55,7 +54,9 @@ def works(facts: HostFacts, branch: int, version: str, flavour: Flavour) -> bool
 def in_the_way(facts: HostFacts, branch: int, version: str, flavour: Flavour, pinning: str) -> list[str]:
     """Installed packages of another version or flavour of the driver, and pins to another."""
     others = [name for name, found in of_the_driver(facts).items() if not fits(found, branch, version)]
-    others += [name for name in of_the_driver(facts) if name not in others and is_of_other_flavour(name, flavour)]
+    flavoured = [name for name in of_the_driver(facts) if is_of_other_flavour(name, flavour)]
+    if any(_MODULES.search(name) for name in flavoured):
+        others += [name for name in flavoured if name not in others]
     others += [
         name
         for name, fact in facts.packages.items()
@@ -79,8 +80,8 @@ def must_go(name: str, branch: int, flavour: Flavour) -> bool:
 
 
 def is_of_other_flavour(name: str, flavour: Flavour) -> bool:
-    """Whether a package holds kernel modules of the flavour that is not wanted."""
-    return bool(_MODULES.search(name)) and ("open" in name) != (flavour == "open")
+    """Whether a package holds or needs kernel modules of the flavour that is not wanted."""
+    return bool(_MODULES.search(name) or _NEED_MODULES.search(name)) and ("open" in name) != (flavour == "open")
 
 
 def version(facts: HostFacts, names: Sequence[str], branch: int, exact: str) -> str | None:

@@ -172,6 +172,16 @@ def test_what_is_in_the_way_goes_or_changes_its_version(name: str, goes: bool) -
     assert must_go(name, 580, "open") == goes
 
 
+def test_what_needs_the_other_modules_goes_only_with_them() -> None:
+    want = PROPRIETARY.model_copy(update={"flavour": "open", "packages": ["libnvidia-compute-580"]})
+    seen = NvidiaDriver().seen(READY, want)
+    assert seen is not None
+    assert seen.others == ["cuda-drivers-580", "nvidia-dkms-580"]
+    without = NvidiaDriver().seen(with_packages(READY, "nvidia-dkms-580"), want)
+    assert without is not None
+    assert without.others == []
+
+
 def test_another_branch_and_another_version_are_named() -> None:
     later = PROPRIETARY.model_copy(update={"version": "580.105.08"})
     assert NvidiaDriver().seen(READY, later).version == "580.95.05"  # type: ignore[union-attr]
