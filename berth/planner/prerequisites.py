@@ -29,6 +29,9 @@ from berth.spec.hosts import Host
 from berth.spec.prerequisites import Prerequisites
 from berth.spec.prerequisites import Repository as Override
 
+_OUR_DOCKER = ("/etc/apt/sources.list.d/docker.sources", "/etc/yum.repos.d/docker.repo")
+"""Where Docker's repository is once it was chosen: what somebody installs over it later is a change by hand."""
+
 _APT_WORDS = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -172,11 +175,13 @@ def _directory(machine: Machine) -> str:
 
 
 def docker_package(machine: Machine) -> str:
-    """Whose Docker: as declared; left out, the one that is there, else Docker's own."""
+    """Whose Docker: as declared; left out, the one that was there before Berth came, else Docker's own."""
     said = machine.host.prerequisites.docker
     if said is not None and said.package != "auto":
         return said.package
-    return "docker.io" if _installed(machine.facts, "docker.io") else "docker-ce"
+    mirrored = machine.host.prerequisites.repositories.docker is not None
+    ours = mirrored or any(path in machine.facts.files for path in _OUR_DOCKER)
+    return "docker.io" if _installed(machine.facts, "docker.io") and not ours else "docker-ce"
 
 
 def _docker(machine: Machine, notes: list[Note]) -> DockerPlan | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from berth.facts import HostFacts
-from berth.facts.model import PackageFact
+from berth.facts.model import FileFact, PackageFact
 from berth.planner.plan import Plan, PrerequisitesPlan, Severity
 from berth.planner.planning import plan
 from berth.spec import loads
@@ -193,6 +193,12 @@ def test_dockers_own_is_taken_unless_the_distributions_is_there():
     kept = found("docker: {}", facts)
     assert kept.docker is not None
     assert (dict(kept.docker.packages.packages), kept.repositories) == ({"docker.io": "any"}, ())
+    over = facts.model_copy(
+        update={"files": {"/etc/apt/sources.list.d/docker.sources": FileFact(mode="0644", owner="root:root")}}
+    )
+    repaired = found("docker: {}", over).docker
+    assert repaired is not None
+    assert repaired.packages.packages["docker.io"] == "absent"
     warned = said(decided("docker: {package: docker-ce}", facts), Severity.WARNING)
     assert any("removes docker.io, which cannot stay beside docker-ce" in line for line in warned)
 
