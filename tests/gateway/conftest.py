@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -80,8 +81,9 @@ class Request:
 class Engine:
     """A stand-in for an engine: OpenAI's shapes over HTTP/1.1, one answer for each connection's turn.
 
-    A body with `stream` gets `chunks` events, one each `gap_s`. A body with `hang` gets no answer. `healthy` and
-    `frozen` change what /health says. Everything else is echoed: the name of the engine and the size of the body.
+    A body with `stream` gets `chunks` events, one each `gap_s` until `hurry` is said. A body with `hang` gets no
+    answer. `healthy` and `frozen` change what /health says. Everything else is echoed: the name of the engine and the
+    size of the body.
     Each answer and each event is a token in /metrics. With `stopped` nothing more is computed while /health, /metrics
     and the models are answered, as by a server whose core is stopped; with `silent` nothing is answered at all. With
     `full` new requests wait, as in the queue of an engine that has all the work it can do.
@@ -95,6 +97,7 @@ class Engine:
         self.healthy, self.frozen, self.health_s = True, False, 0.0
         self.answer_status = 200
         self.stopped, self.silent, self.full = False, False, False
+        self.hurry = False
         self.tokens = 0
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
@@ -216,7 +219,7 @@ class Engine:
                 self._event(writer, json.dumps(chunk))
                 await writer.drain()
                 self.tokens += 1
-                await asyncio.wait([left], timeout=self.gap_s)
+                await asyncio.wait([left], timeout=0 if self.hurry else self.gap_s)
                 if left.done():
                     request.gone.set()
                     raise ConnectionResetError
@@ -296,15 +299,22 @@ class Gateway:
     def routes(self) -> Any:
         return berth_gateway.with_keys(berth_gateway.routes(self.plan), self.keys)
 
-    def spawn(self) -> None:
-        """Start Envoy without waiting for it."""
+    def spawn(self, **options: Any) -> None:
+        """Start Envoy without waiting for it; options are those of its command."""
         with self.log.open("wb") as out, self.errors.open("wb") as errors:
-            argv = berth_gateway.command(self.envoy, str(self.folder), self.plan.admin_port, concurrency=1)
+            argv = berth_gateway.command(self.envoy, str(self.folder), self.plan.admin_port, concurrency=1, **options)
             self.process = subprocess.Popen(argv, stdout=out, stderr=errors)
 
-    async def start(self) -> Gateway:
+    def kill_envoy(self) -> None:
+        """Kill Envoy itself, and not the script that started it."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        pid = next(pid for pid in children if Path(f"/proc/{pid}/exe").resolve().name == "envoy")
+        os.kill(int(pid), signal.SIGKILL)
+
+    async def start(self, **options: Any) -> Gateway:
         self.write_all()
-        self.spawn()
+        self.spawn(**options)
 
         async def ready() -> bool:
             assert self.process is not None

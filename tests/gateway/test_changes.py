@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -142,3 +143,35 @@ async def test_an_edit_in_place_is_seen_by_nobody(one: Any):
     (one.folder / "routes.json").write_text(json.dumps({"resources": []}))
     assert (await one.chat("tiny")).status_code == 200
     (one.folder / "routes.json").write_text(text)
+
+
+async def test_a_hundred_changes_break_none_of_fifty_streams(
+    one: Any, engine: Any, model_of: Make, eventually: Make, record_property: Make
+):
+    """Routes, rights, limits, keys and clusters change all the time; who streams notices nothing."""
+    engine.gap_s = 0.2
+    async with one.client("alice", timeout=120) as client:
+        body = {"model": "tiny", "messages": [], "stream": True, "chunks": 400}
+        streams = [asyncio.create_task(client.post("/v1/chat/completions", json=body)) for _ in range(50)]
+        await eventually(lambda: asyncio.sleep(0, len(engine.requests) == 50), "all streams run")
+        begin = time.monotonic()
+        for number in range(100):
+            keys = (
+                KeyPlan(
+                    name="alice", requests_per_minute=1000 + number, concurrent=100 + number if number % 3 else None
+                ),
+                KeyPlan(name="bob", models=("tiny",) if number % 2 else ()),
+            )
+            prefix = f"/tiny-{number}/"
+            await one.publish(keys=keys, models=(model_of("tiny", path_prefix=prefix, main=100, next=0),))
+            if number % 20 == 0:
+                assert (await one.get(f"{prefix}v1/models")).status_code == 200
+        record_property("changes_s", time.monotonic() - begin)
+        assert not any(stream.done() for stream in streams), "the changes took longer than the streams"
+        engine.hurry = True
+        answers = await asyncio.gather(*streams)
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.text.count("data: ") for answer in answers} == {401}
+    assert all(answer.text.endswith("[DONE]\n\n") for answer in answers)
+    stats = (await one.admin("/stats?filter=listener_manager.listener_modified")).text
+    assert stats.split()[-1] == "0"
