@@ -86,12 +86,13 @@ class CdiSpecificationWant(Want):
         """What is added to the toolkit's service.
 
         The specification has the persistence daemon's socket where that runs when it is written; a container whose
-        specification names a socket that is not there does not start.
+        specification names a socket that is not there does not start. A oneshot service has no limit of its own, and
+        Docker now waits for this one.
         """
-        lines = ["# Written by Berth.", "[Unit]", "Before=docker.service", "After=nvidia-persistenced.service"]
+        lines = ["# Written by Berth.", "[Unit]", "Before=docker.service", "After=nvidia-persistenced.service", ""]
+        lines += ["[Service]", "TimeoutStartSec=90s"]
         if self.disabled_hooks:
-            hooks = ",".join(self.disabled_hooks)
-            lines += ["", "[Service]", f"Environment=NVIDIA_CTK_CDI_GENERATE_DISABLED_HOOKS={hooks}"]
+            lines.append(f"Environment=NVIDIA_CTK_CDI_GENERATE_DISABLED_HOOKS={','.join(self.disabled_hooks)}")
         return "\n".join([*lines, ""])
 
 

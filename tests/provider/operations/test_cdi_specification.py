@@ -169,6 +169,8 @@ async def test_a_hook_is_left_out_and_a_boot_keeps_it_so(gpu_machine: GpuMachine
     have = OPERATION.seen(await gpu_machine.facts(), WITHOUT_COMPAT)
     assert OPERATION.differing(WITHOUT_COMPAT, have) == []
     assert "nvidia-cdi-refresh.service" in gpu_machine.out("systemctl show --property After --value docker.service")
+    warned = gpu_machine.out("systemd-analyze verify nvidia-cdi-refresh.service 2>&1 || :")
+    assert "20-berth.conf" not in warned
     await OPERATION.converge(gpu_machine.host, WANT, WANT)
     assert "enable-cuda-compat" in (await gpu_machine.facts()).cdi[0].hooks
 

@@ -10,8 +10,15 @@ from tests.provider.operations.tables.case import Case, Table, script
 WANT = CdiSpecificationWant(host="box")
 BY_HAND = CdiSpecificationWant(host="box", refreshed_by="nobody", disabled_hooks=["enable-cuda-compat"])
 REMOVED = WANT.model_copy(update={"on_destroy": "remove"})
-WRITTEN = "# Written by Berth.\n[Unit]\nBefore=docker.service\nAfter=nvidia-persistenced.service\n"
-LEFT_OUT = "\n[Service]\nEnvironment=NVIDIA_CTK_CDI_GENERATE_DISABLED_HOOKS=enable-cuda-compat\n"
+WRITTEN = """# Written by Berth.
+[Unit]
+Before=docker.service
+After=nvidia-persistenced.service
+
+[Service]
+TimeoutStartSec=90s
+"""
+LEFT_OUT = "Environment=NVIDIA_CTK_CDI_GENERATE_DISABLED_HOOKS=enable-cuda-compat\n"
 STALE = "it is of driver 575.57.08, loaded is 580.95.05"
 
 ORDER = (script("_PUT", DROP_IN, "0644", "", str(len(WRITTEN))), script("_RELOAD"))
