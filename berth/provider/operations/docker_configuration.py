@@ -56,7 +56,7 @@ TAKE_OVER = """
 path=$1 unit=$2 mode=$3 work=$4
 trap 'rm -rf -- "$work"' EXIT
 back() { if [ -e "$work/old" ]; then mv -f -- "$work/old" "$path"; else rm -f -- "$path"; fi; }
-recent() { journalctl --unit "$unit" --lines 15 --no-pager --output cat || :; }
+recent() { journalctl --unit "$unit" --lines 12 --no-pager --output cat || :; }
 reloaded() {
   if ! command -v docker > /dev/null; then return 0; fi
   for _ in $(seq 50); do

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from berth.catalogue.docker import daemon_settings
 from berth.facts import HostFacts
 from berth.facts.model import FileFact
 from berth.provider.errors import BadInput
 from berth.provider.operations.container_toolkit import ContainerToolkit, ContainerToolkitWant
+from berth.provider.operations.docker_configuration import DockerConfiguration, DockerConfigurationWant
 from tests.facts.fixtures import recorded
 from tests.provider.operations.facts_host import known
 from tests.provider.operations.gpu_machine import GpuMachine
@@ -77,6 +79,13 @@ async def test_a_preview_says_that_docker_starts_anew() -> None:
 # With the real toolkit
 
 
+def installed_anew(machine: GpuMachine) -> None:
+    """As if its packages had just been installed for the first time; what tells it are times in whole seconds."""
+    anew = 'sleep 1; touch -c /usr/bin/nvidia-container-runtime; cp -r "$1" "$1.new"; rm -r "$1"; mv "$1.new" "$1"'
+    for folder in ("/etc/nvidia-container-toolkit", "/etc/nvidia-container-runtime"):
+        machine.out(anew, folder)
+
+
 @pytest.mark.systemd
 async def test_the_toolkit_configures_itself_and_docker_looks_for_it_again(gpu_machine: GpuMachine) -> None:
     await OPERATION.converge(gpu_machine.host, WANT, WANT)
@@ -90,12 +99,30 @@ async def test_the_toolkit_configures_itself_and_docker_looks_for_it_again(gpu_m
     assert gpu_machine.pid == before
     gpu_machine.out("sleep 1; touch -c /usr/bin/nvidia-container-runtime")  # as by an upgrade
     assert OPERATION.differing(WANT, OPERATION.seen(await gpu_machine.facts(), WANT)) == []
-    anew = 'cp -r "$1" "$1.new"; rm -r "$1"; mv "$1.new" "$1"'  # as if it had just been installed
-    for folder in ("/etc/nvidia-container-toolkit", "/etc/nvidia-container-runtime"):
-        gpu_machine.out(anew, folder)
+    installed_anew(gpu_machine)
     assert OPERATION.differing(WANT, OPERATION.seen(await gpu_machine.facts(), WANT)) == ["detected"]
     await OPERATION.converge(gpu_machine.host, WANT, WANT)
     assert gpu_machine.pid != before
     gpu_machine.said.clear()
     await OPERATION.converge(gpu_machine.host, WANT, WANT)
     assert gpu_machine.said == []
+
+
+@pytest.mark.systemd
+async def test_one_restart_serves_configuration_and_toolkit(gpu_machine: GpuMachine) -> None:
+    before = gpu_machine.configured('{"labels": ["made=by-hand"]}')
+    installed_anew(gpu_machine)
+    few = {
+        "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 4096, "Hard": 8192}}
+    }  # test machines allow few files
+    daemon = DockerConfigurationWant(host="box", settings={**daemon_settings(gpu=True), **few})
+    await DockerConfiguration().converge(gpu_machine.host, daemon, daemon)
+    once = gpu_machine.pid
+    await OPERATION.converge(gpu_machine.host, WANT, WANT)
+    assert before != once == gpu_machine.pid
+    assert "nvidia" in gpu_machine.asked("{{json .Runtimes}}")
+    ran = gpu_machine.out(
+        "docker run --rm --network none --device nvidia.com/gpu=0 probe sh -c 'ulimit -n; nvidia-smi -L'"
+    )
+    assert ran.startswith("4096\nGPU 0: NVIDIA GeForce RTX 5090")
+    assert "made=by-hand" in gpu_machine.daemon_json
