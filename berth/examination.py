@@ -80,6 +80,12 @@ def _settings(host: HostPlan, stack: str, project: Path, secret: Secret) -> Host
 
 def _from_pulumi(stack: str) -> Secret:
     def secret(name: str) -> str:
-        return ready(Project.here(), stack).call("config", "get", name).rstrip("\n")
+        try:
+            return ready(Project.here(), stack).call("config", "get", name).rstrip("\n")
+        except LifecycleError as error:
+            why = str(error).strip().splitlines()[-1]
+            raise LifecycleError(
+                f"the secret {name} cannot be read: {why}; set it with `pulumi config set --secret {name}`"
+            ) from None
 
     return secret
