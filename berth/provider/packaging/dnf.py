@@ -19,11 +19,9 @@ _SETTINGS = r"""
 set -f
 export LC_ALL=C
 yes() { dnf -y --setopt=install_weak_deps=False --setopt=clean_requirements_on_remove=False "$@"; }
-unlock() {
-  for one in $1; do dnf -q versionlock delete "$one" > /dev/null 2>&1 || :; done
-}
+unlock() { if [ -n "$1" ]; then dnf -q versionlock delete $1 > /dev/null 2>&1 || :; fi; }
 lock() {
-  if ! dnf -q versionlock list > /dev/null 2>&1; then yes install 'dnf-command(versionlock)'; fi
+  if ! rpm -q --quiet --whatprovides 'dnf-command(versionlock)'; then yes install 'dnf-command(versionlock)'; fi
   dnf -q versionlock add "$@"
 }
 """
@@ -73,7 +71,7 @@ shift 3
 unlock "$free"
 if [ -n "$going" ]; then yes remove $going; fi
 if [ $# -gt 0 ]; then yes install "$@"; fi
-if [ -n "$hold" ]; then unlock "$hold"; lock $hold; fi
+if [ -n "$hold" ]; then lock $hold; fi
 """
 )
 
