@@ -147,7 +147,7 @@ def install(
     download = shell(
         _DOWNLOAD,
         *(str(wait_s), " ".join(going), may_be_older, " ".join(free), *asked),
-        says=f"downloading for {what}",
+        says=doing(downloading=coming) or what,
         timeout_s=DOWNLOAD_S,
         root=True,
     )

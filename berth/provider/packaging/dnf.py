@@ -88,11 +88,12 @@ def install(
     going = [name for name, version in packages.items() if version == ABSENT]
     exact = [name for name, version in packages.items() if is_exact(version)]
     may_be_older = " ".join(dict.fromkeys([*exact, *older]))
-    what = doing(installing=[name for name in packages if name not in going], removing=going)
+    names = [name for name in packages if name not in going]
+    what = doing(installing=names, removing=going)
     download = shell(
         _DOWNLOAD,
         *(" ".join(going), may_be_older, " ".join(free), *coming),
-        says=f"downloading for {what}",
+        says=doing(downloading=names) or what,
         timeout_s=DOWNLOAD_S,
         root=True,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from pysequoia import Cert, Profile, Tsk
 
@@ -45,12 +47,15 @@ def test_what_is_not_the_key_is_said_in_one_line(data: bytes, said: str) -> None
     assert "\n" not in str(caught.value)
 
 
-def test_a_revoked_key_is_refused() -> None:
+def test_a_revoked_and_an_expired_key_are_refused() -> None:
     secret = Tsk.generate("a publisher that gave up")
     cert = secret.extract_certificate()
     revoked = cert.merge(Cert.from_bytes(bytes(cert) + bytes(cert.revoke(secret.certifier()))))
     with pytest.raises(UntrustedKey, match="which its owner has revoked"):
         only(bytes(revoked), mark(cert))
+    expired = cert.set_expiration(datetime.now(UTC) - timedelta(seconds=5), secret.certifier())
+    with pytest.raises(UntrustedKey, match=r"which expired on [0-9-]+, must hold a newer edition"):
+        only(bytes(expired), mark(cert))
 
 
 def test_what_is_no_text_of_a_key_has_no_fingerprint() -> None:
