@@ -34,6 +34,11 @@ CERTIFICATE_NAME: Final = "door"
 CLIENT_HEADER: Final = "x-client-id"
 """Carries the name of the key to the engine and to the access log; what a client sends under this name is dropped."""
 
+REVISION_HEADER: Final = "x-berth-revision"
+"""Asks for one revision of a model, also for one without traffic; with several a client can compare them."""
+SERVED_BY_HEADER: Final = "x-served-by"
+"""Says in an answer which revision gave it, `<model>@<revision>`."""
+
 LIMIT_HEADER: Final = "x-ratelimit-limit-requests"
 """Says in a refusal how many requests a minute a client may send; the name is OpenAI's."""
 

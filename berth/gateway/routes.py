@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from berth.gateway import clients
@@ -20,8 +20,10 @@ from berth.gateway.names import (
     BODY_PATHS,
     CLIENT_HEADER,
     FORM_PATHS,
+    REVISION_HEADER,
     ROUTE_NAMESPACE,
     ROUTES_NAME,
+    SERVED_BY_HEADER,
     STATUS_CLUSTER,
     alternatives,
     client_cluster,
@@ -144,33 +146,62 @@ def _by_path(plan: GatewayPlan, model: ModelRoute) -> Iterator[Json]:
 
 
 def _forwards(plan: GatewayPlan, model: ModelRoute) -> Iterator[tuple[list[Json], Json]]:
-    """What routes to the model ask of the headers and where they lead: counted clients first, then all others."""
-    for key, is_client in clients.counted(plan, model):
-        said = too_many(model.name, key.concurrent or 0)
-        yield [is_client], _forward(plan, model, key, said)
-    yield clients.allowed(plan, model), _forward(plan, model, None, overloaded(model.name))
+    """What routes to the model ask of the headers and where they lead: counted clients first, then all others.
+
+    A revision that is asked for by name comes before what the percentages give.
+    """
+    named = model.revisions if len(model.revisions) > 1 else ()
+    for shares, asked in (*(((share,), [_asks_for(share)]) for share in named), (model.revisions, [])):
+        for key, is_client in clients.counted(plan, model):
+            said = too_many(model.name, key.concurrent or 0)
+            yield [is_client, *asked], _forward(plan, model, shares, key, said)
+        allowed = clients.allowed(plan, model)
+        yield [*allowed, *asked], _forward(plan, model, shares, None, overloaded(model.name))
 
 
-def _forward(plan: GatewayPlan, model: ModelRoute, key: KeyPlan | None, said: Json) -> Json:
-    return {
+def _asks_for(share: RevisionShare) -> Json:
+    return {"name": REVISION_HEADER, "string_match": {"exact": share.revision}}
+
+
+def _forward(
+    plan: GatewayPlan, model: ModelRoute, among: Sequence[RevisionShare], key: KeyPlan | None, said: Json
+) -> Json:
+    target = _target(model, among, key)
+    found: Json = {
         "metadata": {"filter_metadata": {ROUTE_NAMESPACE: {"model": model.name, **said}}},
-        "route": {**_target(model, key), **_patience(plan)},
+        "route": {**target, **_patience(plan)},
     }
+    if "cluster" in target:
+        found["response_headers_to_add"] = [_served_by(target["cluster"])]
+    return found
 
 
-def _target(model: ModelRoute, key: KeyPlan | None) -> Json:
+def _served_by(cluster: str) -> Json:
+    """Says which revision has answered; the cluster's name without the client that it may be for."""
+    header = {"key": SERVED_BY_HEADER, "value": cluster.partition("+")[0]}
+    return {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _target(model: ModelRoute, among: Sequence[RevisionShare], key: KeyPlan | None) -> Json:
     """One cluster, or several by their percent. A revision of 0 percent has its cluster and no traffic."""
 
     def cluster(share: RevisionShare) -> str:
         name = cluster_name(model.name, share.revision)
         return name if key is None else client_cluster(name, key.name)
 
-    shares = [share for share in model.revisions if share.percent > 0] or list(model.revisions[:1])
+    shares = [share for share in among if share.percent > 0] or list(among[:1])
     if len(shares) == 1:
         return {"cluster": cluster(shares[0])}
     return {
         "weighted_clusters": {
-            "clusters": [{"name": cluster(share), "weight": share.percent} for share in shares],
+            "clusters": [
+                {
+                    "name": cluster(share),
+                    "weight": share.percent,
+                    "response_headers_to_add": [_served_by(cluster(share))],
+                }
+                for share in shares
+            ],
         },
     }
 

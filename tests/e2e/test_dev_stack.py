@@ -148,6 +148,29 @@ def test_a_killed_engine_comes_back_by_itself_as_one_tree(clone: Project, client
     clone.unchanged("dev").ok()
 
 
+def test_a_frozen_engine_core_leaves_the_rotation_and_returns_by_itself(clone: Project, client: openai.OpenAI) -> None:
+    """Its server goes on to answer /health with 200, so only the watcher can see it."""
+    core = _core(clone.pid("dev", ENGINE))
+    door = str(client.base_url).removesuffix("/v1/")
+    os.kill(core, signal.SIGSTOP)
+    try:
+        until(lambda: _health(door) == (503, {"status": "down", "models": {"tiny": "frozen"}}), "it is out", 15)
+        begin = time.monotonic()
+        with pytest.raises(openai.InternalServerError) as caught:
+            client.completions.create(model="tiny", prompt="Hello", max_tokens=1)
+        assert time.monotonic() - begin < 1
+        assert caught.value.response.headers["retry-after"] == "5"
+    finally:
+        os.kill(core, signal.SIGCONT)
+    until(lambda: _answers(client), "it is back", 30)
+    clone.unchanged("dev").ok()
+
+
+def _health(door: str) -> tuple[int, object]:
+    answer = requests.get(f"{door}/health", timeout=5)
+    return answer.status_code, answer.json()
+
+
 def test_each_drift_is_named_and_repaired_alone(clone: Project, client: openai.OpenAI) -> None:
     workspace = clone.workspace("dev")
     before = [clone.pid("dev", name) for name in (ENGINE, "gateway")]

@@ -172,6 +172,25 @@ async def test_the_openai_package_lists_completes_streams_and_sees_its_own_error
         assert refused.value.code == "invalid_api_key"
 
 
+async def test_a_revision_can_be_asked_for_and_each_answer_says_which_gave_it(
+    gateway: Make, engines: Start, model_of: Make
+):
+    one = gateway(model_of("tiny", main=100, dark=0))
+    for revision in ("main", "dark"):
+        one.serve(f"tiny@{revision}", await engines(revision))
+    await one.start()
+    async with one.client() as client:
+        for path in ("/v1/completions", "/m/tiny/v1/completions"):
+            for asked, served in (
+                ({}, "main"),
+                ({"x-berth-revision": "dark"}, "dark"),
+                ({"x-berth-revision": "no"}, "main"),
+            ):
+                answer = await client.post(path, json={"model": "tiny"}, headers=asked)
+                assert answer.json()["choices"][0]["text"] == served
+                assert answer.headers["x-served-by"] == f"tiny@{served}"
+
+
 async def test_revisions_share_the_traffic_by_their_percent(gateway: Make, engines: Start, model_of: Make):
     one = gateway(model_of("tiny", main=75, next=25, dark=0))
     shares = {name: await engines(name) for name in ("main", "next", "dark")}
