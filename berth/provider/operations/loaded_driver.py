@@ -28,9 +28,21 @@ dmesg 2> /dev/null | grep -i -e nvrm -e nvidia -e lockdown | tail -n 5 >&2 || :
 exit 1
 """
 
-# A module is in use by those that are built on it (`holders`) and by whoever has a device of it open: when it has more
-# users than holders, unloading would fail half-way. What NVIDIA's own daemons hold is theirs to let go of first.
-_RELOAD = """
+# With another version on disk than in the kernel nvidia-smi does not answer, so that processes on the cards are found
+# by the devices that they have open. NVIDIA's own daemons let go when they are stopped, but stopping the fabric manager
+# ends what runs on the cards. A module is in use by those that are built on it (`holders`) and by whoever has a device
+# of it open: when it has more users than holders, unloading would fail half-way.
+_RELOAD = r"""
+using=
+for pid in $(ls -l /proc/[0-9]*/fd 2> /dev/null |
+  awk '/^\/proc\// { split($1, part, "/") } / -> \/dev\/nvidia/ { print part[3] }' | sort -u); do
+  read -r name 2> /dev/null < "/proc/$pid/comm" || continue
+  case $name in
+    nvidia-persiste | nv-fabricmanage | nvidia-imex) ;;
+    *) using="$using${using:+, }$name" ;;
+  esac
+done
+if [ -n "$using" ]; then echo "$using" >&2; exit 8; fi
 stopped=
 for unit in nvidia-persistenced.service nvidia-fabricmanager.service nvidia-imex.service; do
   if systemctl --quiet is-active "$unit" 2> /dev/null; then systemctl stop "$unit"; stopped="$stopped $unit"; fi
@@ -45,7 +57,7 @@ for module in nvidia_uvm nvidia_drm nvidia_peermem nvidia_modeset nvidia; do
   for holder in "/sys/module/$module/holders"/*; do
     if [ -e "$holder" ]; then users=$((users - 1)); fi
   done
-  if [ "$users" -gt 0 ]; then echo "$module is in use" >&2; exit 8; fi
+  if [ "$users" -gt 0 ]; then echo "something that has $module open" >&2; exit 8; fi
 done
 for module in nvidia_uvm nvidia_drm nvidia_peermem nvidia_modeset nvidia; do
   if [ ! -d "/sys/module/$module" ]; then continue; fi
@@ -138,9 +150,10 @@ class LoadedDriver(FactOperation[LoadedDriverWant]):
                 f"{host.name}: {disk} is on disk for kernel {facts.kernel}, must be {want.loaded}, before it can be "
                 "loaded; install it first (prerequisites.driver)"
             )
-        if await self._without_reboot(host, want, have, facts):
+        in_use = await self._without_reboot(host, want, have, facts)
+        if in_use is None:
             return
-        why = _why(facts, want)
+        why = _why(facts, want, in_use)
         if want.reboot != "allowed":
             raise RebootNeeded(f"{host.name}: reboot needed: {why}; reboot the machine, or say reboot: allowed")
         await reboot(host, why=why, limit_s=want.reboot_timeout_s)
@@ -151,10 +164,10 @@ class LoadedDriver(FactOperation[LoadedDriverWant]):
 
     async def _without_reboot(
         self, host: Host, want: LoadedDriverWant, have: LoadedDriverWant, facts: HostFacts
-    ) -> bool:
-        """Whether it was loaded, as far as the machine says."""
+    ) -> str | None:
+        """None where it was loaded; else who uses the old one, as far as the machine says."""
         if have.loaded == NOUVEAU or (have.loaded != NONE and facts.gpu_processes):
-            return False
+            return ""
         try:
             results = [await host.run(command) for command in self.steps(want, have)]
         except CommandFailed as error:
@@ -162,8 +175,9 @@ class LoadedDriver(FactOperation[LoadedDriverWant]):
                 raise ProviderError(enrolment(facts, host.name)) from error
             if "No such device" in error.output:
                 raise ProviderError(_no_card(facts, host.name, error.output)) from error
-            return False
-        return all(result.status == 0 for result in results)
+            return ""
+        used = [result.stderr.strip() for result in results if result.status == _IN_USE]
+        return used[0].rpartition("\n")[2] if used else None
 
 
 def _is_of(version: str, branch: str) -> bool:
@@ -171,14 +185,14 @@ def _is_of(version: str, branch: str) -> bool:
     return version == branch or version.startswith(f"{branch}.")
 
 
-def _why(facts: HostFacts, want: LoadedDriverWant) -> str:
-    """What is on disk and what is loaded, as far as they are not the same."""
+def _why(facts: HostFacts, want: LoadedDriverWant, in_use: str = "") -> str:
+    """What is on disk, what is loaded, and by whom it is used."""
     driver = facts.driver
     known = driver.installed is not None and _is_of(driver.installed, want.loaded)
     disk = f"driver {driver.installed} on disk" if known else f"driver {want.loaded} wanted"
     loaded = driver.loaded or (", ".join(driver.nouveau) or NONE)
-    users = sorted({process.command or str(process.pid) for process in facts.gpu_processes})
-    return f"{disk}, {loaded} loaded" + (f" and used by {', '.join(users)}" if users else "")
+    users = ", ".join(sorted({process.command or str(process.pid) for process in facts.gpu_processes})) or in_use
+    return f"{disk}, {loaded} loaded" + (f" and used by {users}" if users else "")
 
 
 def _no_card(facts: HostFacts, host: str, said: str) -> str:

@@ -276,10 +276,11 @@ async def applied(facts: HostFacts, connection: Scripted, want: LoadedDriverWant
 
 
 async def test_a_driver_in_use_is_left_alone_and_the_reboot_asked_for() -> None:
-    in_use = Scripted(8, "nvidia_uvm is in use")
-    with pytest.raises(
-        RebootNeeded, match=r"^box: reboot needed: driver 580\.95\.05 on disk, 580\.65\.06 loaded; reboot"
-    ):
+    in_use = Scripted(8, "a warning of something else\npython3, VLLM::EngineCor\n")
+    said = (
+        r"^box: reboot needed: driver 580\.95\.05 on disk, 580\.65\.06 loaded and used by python3, VLLM::EngineCor; reb"
+    )
+    with pytest.raises(RebootNeeded, match=said):
         await applied(V100, in_use)
     assert in_use.ran == ["exchanging the loaded driver 580.65.06"]
 

@@ -161,9 +161,10 @@ async def test_a_driver_from_nothing_to_a_loaded_one_that_is_kept_so(there: SshM
     site.do(_MODPROBE)
     unasked = IN_KERNEL.model_copy(update={"reboot": "never"})
     site.do("echo 1 > /run/stand-in/module/nvidia_uvm/refcnt")
-    with pytest.raises(RebootNeeded, match=r"driver 580\.95\.05 on disk, 595\.45\.04 loaded"):
+    said = r"580\.95\.05 on disk, 595\.45\.04 loaded and used by something that has nvidia_uvm open; reboot the machine"
+    with pytest.raises(RebootNeeded, match=said):
         await LOADED.converge(site.host, unasked, unasked)
-    site.do("echo 0 > /run/stand-in/module/nvidia_uvm/refcnt")
+    site.do("systemctl is-active nvidia-persistenced; echo 0 > /run/stand-in/module/nvidia_uvm/refcnt")
     await site.made(LOADED, unasked)
     site.do("for module in nvidia_uvm nvidia_modeset nvidia; do modprobe -r $module; done")
     assert await site.differing(LOADED, unasked) == ["loaded"]
@@ -176,3 +177,14 @@ async def test_a_driver_from_nothing_to_a_loaded_one_that_is_kept_so(there: SshM
         gone = settings[name].model_copy(update={"on_destroy": "remove"})
         await operation.converge(site.host, None, gone)
         assert await operation.observe(site.host, gone) is None
+
+
+async def test_whoever_uses_a_card_is_named_and_left_alone(there: SshMachine, connect: Connect) -> None:
+    site = Site(there, connect)
+    site.do(
+        "touch /dev/nvidia9; systemd-run --quiet --unit engine sh -c 'exec 3< /dev/nvidia9; exec sleep infinity'; "
+        'until [ "$(cat /proc/$(systemctl show -P MainPID engine)/comm)" = sleep ]; do sleep 0.05; done'
+    )
+    (exchange,) = LOADED.steps(IN_KERNEL, IN_KERNEL.model_copy(update={"loaded": "575.57.08"}))
+    result = await site.host.run(exchange)
+    assert (result.status, result.stderr) == (8, "sleep\n")
