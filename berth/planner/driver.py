@@ -151,6 +151,23 @@ def _on_the_machine(wanted: Driver, branch: int, machine: Machine) -> Iterator[s
         )
     if machine.system.manager == "dnf" and "dkms" not in facts.packages:
         yield "dkms comes from EPEL, which must be enabled on the machine first: `dnf install epel-release`"
+    if _lacks_contrib(machine):
+        yield (
+            "no package source has Debian's contrib, which NVIDIA's packages for Debian depend on; add it to the "
+            "components of /etc/apt/sources.list.d/debian.sources"
+        )
+
+
+def _lacks_contrib(machine: Machine) -> bool:
+    """Whether a Debian that gets NVIDIA's own repository has package sources, and contrib in none of them."""
+    if machine.facts.os.id != "debian" or machine.host.prerequisites.repositories.nvidia is not None:
+        return False
+    sources = [
+        file.content
+        for path, file in machine.facts.files.items()
+        if path.startswith("/etc/apt/sources.list") and file.content
+    ]
+    return bool(sources) and not any("contrib" in source for source in sources)
 
 
 def _is_of(version: str, asked: str) -> bool:

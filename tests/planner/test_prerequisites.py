@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from berth.facts import HostFacts
-from berth.facts.model import FileFact, PackageFact
+from berth.facts.model import DockerFact, DriverFact, FileFact, PackageFact
 from berth.planner.plan import Plan, PrerequisitesPlan, Severity
 from berth.planner.planning import plan
 from berth.spec import loads
-from tests.facts.fixtures import recorded
+from tests.facts.fixtures import MACHINES, recorded
 
 LINE = "hosts: {box: {connection: {ssh: {host: box, host_key: ssh-ed25519 A}}, gpus: [%s], prerequisites: {%s}}}"
 
@@ -152,6 +152,14 @@ def test_secure_boot_is_said_before_anything_is_built():
     assert any("Secure Boot is enabled" in line and "mokutil --import /var/lib/dkms/mok.pub" in line for line in lines)
 
 
+@pytest.mark.parametrize(("components", "warned"), [("main", True), ("main contrib", False)])
+def test_a_debian_without_contrib_is_warned_of(components: str, warned: bool):
+    source = FileFact(mode="0644", owner="root:root", content=f"Types: deb\nComponents: {components}\n")
+    facts = changed("debian12", files={"/etc/apt/sources.list.d/debian.sources": source})
+    lines = said(decided("driver: {branch: 580}", facts), Severity.WARNING)
+    assert any("has Debian's contrib" in line for line in lines) is warned
+
+
 def test_a_fabric_manager_comes_with_the_driver_of_an_nvswitch_machine():
     facts = changed("h100x8-nvswitch", packages={})
     driver = found("driver: {branch: 580}", facts).driver
@@ -249,3 +257,21 @@ def test_the_login_joins_the_group_that_may_use_docker():
     users = found("docker: {}, users: {ubuntu: {groups: [video]}}", "rtx5090-ubuntu2404", "{model: rtx-5090}").users
     assert users == {"ubuntu": ("video", "docker")}
     assert found("docker: {}", changed("debian13", user="root")).users == {}
+
+
+ALL = "driver: {power_limit: 450}, docker: {}, container_toolkit: {}, sysctl: {vm.swappiness: 10}, users: {anna: {}}"
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_every_machine_gets_a_plan_or_reasons(machine: str):
+    one = decided(ALL, machine)
+    reasons = said(one, Severity.REFUSAL)
+    assert reasons or one.hosts["box"].prerequisites is not None
+    assert all(" must " in reason or "; " in reason for reason in reasons)
+
+
+def test_what_is_wanted_is_the_same_before_and_after_it_is_there():
+    after = recorded("rtx5090-ubuntu2404")
+    nothing = {"driver": DriverFact(), "docker": DockerFact(), "gpus": (), "cdi": (), "toolkit": None}
+    before = after.model_copy(update={**nothing, "packages": {}, "files": {}, "users": {}})
+    assert found(ALL, before, "{model: rtx-5090}") == found(ALL, after, "{model: rtx-5090}")
