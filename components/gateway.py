@@ -10,6 +10,7 @@ from berth import gateway as envoy
 from berth import watcher
 from berth.gateway.xds import digest
 from berth.planner.plan import GatewayPlan, PackagedEngine
+from berth.provider.docker.container import Container, Mount
 from berth.provider.operations.certificate import CertificateWant
 from berth.provider.operations.file import FileWant
 from berth.provider.operations.gateway_configuration import GatewayConfigurationWant
@@ -18,6 +19,7 @@ from berth.provider.operations.process import ProcessWant
 from berth.provider.operations.ready import ReadyWant
 from berth.provider.resources import Certificate, File, GatewayConfiguration, Key, Process, Ready
 from components.host import HostBase
+from components.inference_server import InferenceServer
 
 _ENVOY = PackagedEngine(requirements=(envoy.ENVOY_REQUIREMENT,))
 
@@ -45,9 +47,9 @@ class Gateway(pulumi.ComponentResource):
         self.plan, self._host, self._name = plan, host, name
         self._folder = f"{host.place.workspace}/gateway"
         self.keys = {} if plan.open else self._keys(plan)
-        environment = host.environment(_ENVOY)
-        certificate = self._certificate()
-        needs = [environment, *certificate, *servers]
+        self._boxed = host.place.plan.runtime == "docker"
+        self._binary, program = self._program()
+        needs = [program, *self._certificate(), *servers]
         bootstrap, listeners = envoy.bootstrap(plan, self._folder), envoy.listeners(plan, self._folder)
         clusters, routes = envoy.clusters(plan, self._folder), envoy.routes(plan)
         self.configuration = GatewayConfiguration(
@@ -69,7 +71,7 @@ class Gateway(pulumi.ComponentResource):
         fixed = digest([bootstrap, listeners, envoy.START])
         self.proved = {"fixed": fixed, "routes": digest([routes, clusters])}
         process = self._envoy(fixed)
-        self._watcher(process)
+        self._watcher(process, servers)
         # Who is not let in without a key, or sees the models, has met the door and its keys. What /health says is about
         # the engines.
         self.ready = Ready(
@@ -81,15 +83,25 @@ class Gateway(pulumi.ComponentResource):
                 path="/v1/models",
                 status=200 if plan.open else 401,
                 after=self.proved,
-                **host.place.service_paths(name),
+                # what runs in a container has no processes of this host
+                **({} if self._boxed else host.place.service_paths(name)),
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[process]),
         )
         self.register_outputs({"port": plan.port})
 
-    @property
-    def _binary(self) -> str:
-        return envoy.envoy_path(self._host.place.environment_path(_ENVOY))
+    def _program(self) -> tuple[str, pulumi.Resource]:
+        """The binary that checks files before Envoy is given them, and what brings it."""
+        if self._boxed:
+            return self._host.docker.program("envoy", self.plan.image, self._folder)
+        return envoy.envoy_path(self._host.place.environment_path(_ENVOY)), self._host.environment(_ENVOY)
+
+    def _container(self, image: str, *files: str) -> Container | None:
+        """What a part of the gateway runs in on a Docker host: on its network, since engines listen on loopback."""
+        if not self._boxed:
+            return None
+        mounts = (Mount(source=self._folder, target=self._folder, writable=True), *map(_read_only, files))
+        return Container(image=image, network="host", mounts=mounts, labels={"dev.berth.gateway": self._name})
 
     def _certificate(self) -> list[pulumi.Resource]:
         """The certificate of an encrypted door; none without."""
@@ -119,7 +131,9 @@ class Gateway(pulumi.ComponentResource):
         """
         plan, place = self.plan, self._host.place
         start = self._file("start.sh", f"{self._folder}/start.sh", envoy.START)
-        access_log = f"{place.workspace}/logs/{self._name}-access.log"
+        access_log = "-" if self._boxed else f"{place.workspace}/logs/{self._name}-access.log"
+        binary = "envoy" if self._boxed else self._binary
+        image = {"image": self._host.docker.image(plan.image).content} if self._boxed else {}
         return Process(
             f"{self._name}-envoy",
             ProcessWant(
@@ -127,23 +141,32 @@ class Gateway(pulumi.ComponentResource):
                 **place.supervision,
                 **place.service_paths(self._name),
                 name=self._name,
-                argv=envoy.command(self._binary, self._folder, plan.admin_port, access_log=access_log),
+                argv=envoy.command(binary, self._folder, plan.admin_port, access_log=access_log),
                 environment={"BERTH_FIXED": fixed},
                 working_directory=self._folder,
                 ports=[plan.port, plan.admin_port, plan.metrics_port],
                 stop_timeout_s=envoy.DRAIN_S + 15,
+                container=self._container(plan.image),
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[*self._host.services, self.configuration, start]),
+            late=image,
         )
 
-    def _watcher(self, process: Process) -> None:
-        """The watcher, by the Python of Envoy's own environment: there is one wherever this Envoy runs."""
+    def _watcher(self, process: Process, servers: Sequence[pulumi.Resource]) -> None:
+        """The watcher, by the Python of Envoy's own environment: there is one wherever this Envoy runs.
+
+        On a Docker host by that of an engine's image, which is there as well.
+        """
+        images = [server.image for server in servers if isinstance(server, InferenceServer) and server.image]
+        if self._boxed and not images:
+            return
         plan, place, name = self.plan, self._host.place, f"{self._name}-watcher"
         path = f"{place.workspace}/services/{name}.py"
         program = self._file("watch.py", path, watcher.PROGRAM)
         tls = plan.tls
+        tls_files = [place.absolute(file) for file in (tls.certificate, tls.key) if file] if tls else []
         argv = watcher.command(
-            f"{place.environment_path(_ENVOY)}/bin/python",
+            "python3" if self._boxed else f"{place.environment_path(_ENVOY)}/bin/python",
             path,
             self._folder,
             plan.admin_port,
@@ -159,6 +182,7 @@ class Gateway(pulumi.ComponentResource):
                 name=name,
                 argv=argv,
                 environment={"BERTH_PROGRAM": digest(watcher.PROGRAM)},
+                container=self._container(images[0], path, *tls_files) if self._boxed else None,
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[*self._host.services, program, process]),
         )
@@ -181,3 +205,7 @@ class Gateway(pulumi.ComponentResource):
             ).value
             for key in plan.keys
         }
+
+
+def _read_only(path: str) -> Mount:
+    return Mount(source=path, target=path)

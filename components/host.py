@@ -19,6 +19,7 @@ from berth.provider.operations.python_environment import PythonEnvironmentWant
 from berth.provider.operations.supervisor import SupervisorWant
 from berth.provider.operations.workspace import WorkspaceWant
 from berth.provider.resources import File, HubModel, PythonEnvironment, Supervisor, Workspace
+from components.docker import DockerHost
 from components.prerequisites import HostPrerequisites
 
 SUPERVISOR = PackagedEngine(requirements=("supervisor==4.3.0",))
@@ -47,7 +48,9 @@ class HostPlace:
 
     @property
     def supervision(self) -> Mapping[str, Any]:
-        """The inputs that every service has for who keeps it running."""
+        """The inputs that every service has for who keeps it running; containers have themselves kept by Docker."""
+        if self.plan.runtime == "docker":
+            return {"init": "systemd", "unit_prefix": self.unit_prefix}
         if self.init == "systemd":
             return {"init": "systemd", "unit_prefix": self.unit_prefix}
         return {
@@ -66,6 +69,16 @@ class HostPlace:
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
         name = package.requirements[0].split("=", 1)[0].split(" ", 1)[0]
         return f"{self.workspace}/environments/{name}-{digest}"
+
+    @property
+    def hub_cache(self) -> str:
+        """The folder of downloaded models, empty for where huggingface_hub keeps it on that host.
+
+        A container must be told where it is, so that its default is one below `root`, shared by all stacks there.
+        """
+        if self.plan.cache is not None:
+            return f"{self.absolute(self.plan.cache)}/hub"
+        return self.absolute(f"{self.plan.root}/huggingface/hub") if self.plan.runtime == "docker" else ""
 
     def service_paths(self, name: str) -> Mapping[str, str]:
         """The folder and the log of a service."""
@@ -102,6 +115,7 @@ class HostBase(pulumi.ComponentResource):
         self._environments: dict[str, PythonEnvironment] = {}
         self._random_models: dict[str, list[File]] = {}
         self._hub_models: dict[str, HubModel] = {}
+        self.docker = DockerHost(self)
         host = place.plan.name
         self.workspace = Workspace(
             f"{name}-workspace",
@@ -109,7 +123,7 @@ class HostBase(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         )
         self.services: list[pulumi.Resource] = [self.workspace]
-        if place.init == "supervisord":
+        if place.init == "supervisord" and place.plan.runtime == "process":
             environment = self.environment(SUPERVISOR)
             self.services.append(
                 Supervisor(

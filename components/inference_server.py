@@ -40,6 +40,7 @@ class InferenceServer(pulumi.ComponentResource):
     ) -> None:
         super().__init__("berth:index:InferenceServer", name, None, opts)
         self.plan = plan
+        self.image = plan.engine.installation.image if isinstance(plan.engine.installation, ImageEngine) else ""
         self._host = host
         needs: list[pulumi.Resource] = list(host.services)
         if plan.engine.device == "cuda":

@@ -7,6 +7,7 @@ from typing import Literal
 
 from berth.planner.notes import refusal, warning
 from berth.planner.plan import (
+    ENVOY_IMAGE,
     GatewayPlan,
     KeyPlan,
     LoadPlan,
@@ -46,6 +47,7 @@ def gateway(stack: Stack, replicas: Sequence[ReplicaPlan], notes: list[Note]) ->
         hold_limit_s=said.hold_limit,
         url=said.url,
         tls=_tls(stack, said),
+        image=said.image or ENVOY_IMAGE,
     )
 
 

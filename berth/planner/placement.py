@@ -35,6 +35,7 @@ class Seat:
     tensor: int
     pipeline: int
     port: int | None
+    address: str = "127.0.0.1"
 
     @property
     def name(self) -> str:
@@ -86,6 +87,7 @@ class Placement:
                         on_cluster=on_cluster,
                         in_container=on_cluster or self._stack.hosts[host].runtime == "docker",
                         gpu=place.gpu, cards=dealt, tensor=tensor, pipeline=pipeline, port=place.port,
+                        address=place.address,
                     )  # fmt: skip
                     index += 1
 

@@ -181,12 +181,22 @@ class EnginePlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InstancePlan:
+    """What a container may use at most; None is as much as there is, or Docker's own size of shared memory."""
+
+    cpus: float | None = None
+    memory: Bytes | None = None
+    shared_memory: Bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReplicaPlan:
     """One running engine.
 
     `arguments` are the engine's own flags without their dashes, in rendering order and without model, host and port,
     which the component adds. `environment` holds plain values, `secrets` maps an environment name to a secret's name.
-    Times are in seconds.
+    `address` is where its port listens, `adapters` are folders of the host that the arguments name. Times are in
+    seconds.
     """
 
     model: str
@@ -207,6 +217,9 @@ class ReplicaPlan:
     stop_timeout_s: float
     max_concurrency: int
     memory: ReplicaMemory | None = None
+    address: str = "127.0.0.1"
+    adapters: tuple[str, ...] = ()
+    instance: InstancePlan | None = None
 
     @property
     def name(self) -> str:
@@ -266,9 +279,16 @@ class TlsPlan:
     key: str | None = None
 
 
+ENVOY_IMAGE = "envoyproxy/envoy:v1.40.0"
+"""Envoy's own image of the release that the gateway's configuration is made for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GatewayPlan:
-    """The OpenAI-compatible door of the stack. `bind` is the address it listens on; `open` asks no one for a key."""
+    """The OpenAI-compatible door of the stack.
+
+    `bind` is the address it listens on; `open` asks no one for a key; `image` is what it runs in on a Docker host.
+    """
 
     host: str
     bind: str
@@ -283,6 +303,7 @@ class GatewayPlan:
     hold_limit_s: float
     url: str | None = None
     tls: TlsPlan | None = None
+    image: str = ENVOY_IMAGE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,7 +80,7 @@ def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts
     notes += check(stack, profile, seats)
     wanted = [(seat, version_of(seat), known[seat.model, seat.revision]) for seat in seats]
     sizes, verdicts = sized(wanted, slots, kinds, profile)
-    writer = Replicas(stack.models, profile, verdicts, notes)
+    writer = Replicas(stack, profile, verdicts, notes)
     replicas = tuple(writer.write(one, order) for order, one in enumerate(sizes))
     door = gateway(stack, replicas, notes)
     notes += _compatibility(stack, sizes, facts)

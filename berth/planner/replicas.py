@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -12,7 +12,7 @@ from berth.engines import random_model
 from berth.engines.contract import Adapter, Device, Intent, Rendered
 from berth.engines.registry import ENGINES
 from berth.planner.compatibility import Setup
-from berth.planner.notes import refusal, remark
+from berth.planner.notes import refusal, remark, warning
 from berth.planner.placement import Seat
 from berth.planner.plan import (
     EnginePlan,
@@ -20,6 +20,7 @@ from berth.planner.plan import (
     HubWeights,
     ImageEngine,
     Installation,
+    InstancePlan,
     Note,
     OciWeights,
     PackagedEngine,
@@ -32,9 +33,10 @@ from berth.planner.plan import (
 )
 from berth.planner.servings import Sized, outside_share, share_of
 from berth.planner.verdict import CardVerdict, Verdict
-from berth.spec.models import Model
+from berth.spec.hosts import Instance
 from berth.spec.problems import nearest
 from berth.spec.sources import Source
+from berth.spec.stack import Stack
 
 OnChange = Literal["surge", "hold", "refuse"]
 
@@ -58,10 +60,8 @@ def device_of(seat: Seat) -> Device:
 class Replicas:
     """Writes sized replicas as the plan says them; what is wrong with them goes to `notes`."""
 
-    def __init__(
-        self, models: Mapping[str, Model], profile: str, cards: Sequence[CardVerdict], notes: list[Note]
-    ) -> None:
-        self._models, self._profile, self._notes = models, profile, notes
+    def __init__(self, stack: Stack, profile: str, cards: Sequence[CardVerdict], notes: list[Note]) -> None:
+        self._models, self._instances, self._profile, self._notes = stack.models, stack.instances, profile, notes
         self._cards = {(card.host, card.index): card for card in cards}
         self._rendered: dict[tuple[str, Intent], Rendered] = {}
 
@@ -70,6 +70,7 @@ class Replicas:
         seat, spec = one.seat, one.seat.spec
         device = device_of(seat)
         rendered = self._render(one, device)
+        self._notes += open_port(seat)
         return ReplicaPlan(
             model=seat.model,
             revision=seat.revision,
@@ -94,6 +95,9 @@ class Replicas:
             stop_timeout_s=spec.stop_timeout,
             max_concurrency=spec.concurrency or _DEFAULT_CONCURRENCY,
             memory=one.memory,
+            address=seat.address,
+            adapters=tuple(_where(held.source) for held in spec.lora.adapters) if spec.lora is not None else (),
+            instance=_instance(self._instances.get(spec.instance or "")),
         )
 
     def _render(self, one: Sized, device: Device) -> Rendered:
@@ -133,6 +137,19 @@ class Replicas:
         if one.memory is None or not mine or any(card.verdict is Verdict.UNKNOWN for card in mine):
             return None
         return all(card.free >= one.memory.used for card in mine)
+
+
+def open_port(seat: Seat) -> Iterator[Note]:
+    """An engine asks nobody for a key, so that a port of it that others reach is worth a word."""
+    if seat.address not in {"127.0.0.1", "::1"}:
+        text = f"is {seat.address}: whoever reaches port {seat.port} there uses the engine without a key"
+        yield warning(f"{seat.where}.place", text)
+
+
+def _instance(said: Instance | None) -> InstancePlan | None:
+    if said is None:
+        return None
+    return InstancePlan(cpus=said.cpu_limit, memory=said.memory_limit, shared_memory=said.shared_memory)
 
 
 def intent_of(one: Sized, device: Device, profile: str) -> Intent:

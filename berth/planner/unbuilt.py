@@ -12,11 +12,6 @@ _YET = "is planned but cannot be applied yet"
 
 def unbuilt(stack: Stack) -> Iterator[tuple[str, str]]:
     """Where and what, one for each thing that is not built."""
-    for name, host in stack.hosts.items():
-        if host.runtime == "docker" and stack.models:  # a machine can be made ready for what comes later
-            yield f"hosts.{name}.runtime", f"docker {_YET}; process can"
-        if host.cache is not None:
-            yield f"hosts.{name}.cache", f"a folder of its own for weights {_YET}; they go below root"
     for name, cluster in stack.clusters.items():
         yield f"clusters.{name}", f"runtime {cluster.kind} {_YET}"
     yield from _of_models(stack)
@@ -39,19 +34,29 @@ def _of_models(stack: Stack) -> Iterator[tuple[str, str]]:
             adapters = revision.lora.adapters if revision.lora is not None else ()
             if any(adapter.source.kind != "path" for adapter in adapters):
                 yield f"models.{name}.lora", f"downloading an adapter {_YET}; one under a path can be used"
-            if any(place.host in stack.hosts or place.group is not None for place in revision.place):
-                yield from _on_hosts(name, revision)
+            if runtimes := _runtimes(stack, revision):
+                yield from _on_hosts(name, revision, runtimes)
 
 
-def _on_hosts(name: str, revision: Revision) -> Iterator[tuple[str, str]]:
-    if revision.secrets:
-        yield f"models.{name}.secrets", f"a secret in an engine's environment {_YET}; a hub token can, at source"
-    if revision.instance is not None:
-        yield f"models.{name}.instance", f"an instance type on a host {_YET}; the engine takes what it needs"
+def _runtimes(stack: Stack, revision: Revision) -> set[str]:
+    """What a revision's engines run as on the hosts that it is placed on."""
+    names = [
+        host
+        for place in revision.place
+        for host in ((place.host,) if place.host is not None else stack.group(place.group or ""))
+    ]
+    return {stack.hosts[host].runtime for host in names if host in stack.hosts}
+
+
+def _on_hosts(name: str, revision: Revision, runtimes: set[str]) -> Iterator[tuple[str, str]]:
+    if revision.instance is not None and "process" in runtimes:
+        yield f"models.{name}.instance", f"an instance type of a process {_YET}; one of a container can"
     if revision.source.kind in {"s3", "oci"}:
         yield f"models.{name}.source", f"{revision.source.kind} weights on a host: {_YET}; hub and path can"
-    if revision.engine.name != "vllm":
-        yield f"models.{name}.engine", f"{revision.engine.name} {_YET}; vllm can"
+    if revision.engine.name != "vllm" and "process" in runtimes:
+        yield f"models.{name}.engine", f"{revision.engine.name} as a process {_YET}; its container can, and vllm"
+    if revision.engine.environment is not None and "docker" in runtimes:
+        yield f"models.{name}.engine.environment", f"a folder of the host in a container {_YET}; an image can"
 
 
 def _of_gateway(stack: Stack) -> Iterator[tuple[str, str]]:

@@ -112,7 +112,7 @@ class HubModel(_Resource):
 
 
 class DockerImage(_Resource):
-    """A container image; see `DockerImageWant`. `content` is what containers are made of, `digest` the registry's word."""
+    """A container image; see `DockerImageWant`. `content` is what containers are made of."""
 
     kind = "berth:docker:Image"
     outputs = ("content", "digest")
@@ -137,8 +137,10 @@ class Process(_Resource):
 
     kind = "berth:host:Process"
 
-    def __init__(self, name: str, want: ProcessWant, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, want, opts)
+    def __init__(
+        self, name: str, want: ProcessWant, opts: pulumi.ResourceOptions | None = None, late: Late | None = None
+    ) -> None:
+        super().__init__(name, want, opts, late)
 
 
 class Ready(_Resource):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from berth.catalogue.units import Bytes
+from berth.spec.sources import Image
 from berth.spec.values import Duration, Name, Port, SecretName, Section, ServedName, Size, Text, wrong
 
 
@@ -82,6 +83,8 @@ class Gateway(Section):
     """Serve other machines without encryption, on purpose: keys and prompts can then be read on the way."""
     limits: Limits | None = None
     """How much each client may ask for, where its key says nothing else."""
+    image: Image | None = None
+    """Envoy's image on a host with the runtime docker; left out, its own of the release that Berth is made for."""
     max_body: Size = Field(default_factory=lambda: Bytes(32 * 2**20), json_schema_extra={"default": "32 MiB"})
     """The largest request, images in base64 included."""
     idle_timeout: Duration = 300.0

@@ -174,7 +174,9 @@ class Place(Section):
     replicas: Annotated[int, Field(ge=1, le=1000)] = 1
     """How many replicas run here; given indices are dealt out to them in order."""
     port: Port | None = None
-    """A fixed port for the engine on the host's loopback address; left out, one of the host's engine_ports."""
+    """A fixed port for the engine on the host; left out, one of the host's engine_ports."""
+    address: Annotated[Text, Field(pattern=r"^[0-9a-fA-F.:]+$")] = "127.0.0.1"
+    """The address on which the engine's port listens; 0.0.0.0 opens it to the network, with no key asked."""
     gpu: Text | None = None
     """On a cluster with several kinds of GPU, the kind to use."""
 
@@ -193,6 +195,8 @@ class Place(Section):
             raise wrong("is given for several replicas, must be left out or given for one alone", "port")
         if self.port is not None and self.cluster is not None:
             raise wrong("is given on a cluster, must be left out: each pod has an address of its own", "port")
+        if "address" in self.model_fields_set and self.cluster is not None:
+            raise wrong("is given on a cluster, must be left out: each pod has an address of its own", "address")
         if self.gpu is not None and self.cluster is None:
             raise wrong("is given on a host, must be left out: a host's cards are known by index", "gpu")
         return self

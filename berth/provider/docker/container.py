@@ -30,6 +30,13 @@ class Mount(BaseModel):
     target: str
     writable: bool = False
 
+    def option(self) -> str:
+        """The value of `--mount`, which Docker reads as a line of CSV."""
+        parts = ["type=bind", f"source={self.source}", f"target={self.target}"]
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow([*parts, *([] if self.writable else ["readonly"])])
+        return line.getvalue()
+
 
 class Container(BaseModel):
     """What is particular about a service that runs in a container.
@@ -66,7 +73,7 @@ class Container(BaseModel):
             yield from ("--publish", f"{_bracketed(self.address)}:{self.port}:{self.inside}")
         yield from self._cards()
         for mount in self.mounts:
-            yield from ("--mount", _mount(mount))
+            yield from ("--mount", mount.option())
         if self.shared_memory:
             yield from ("--shm-size", str(self.shared_memory))
         if self.ipc != "private":
@@ -132,14 +139,6 @@ def create_script(
 def digest(script: str) -> str:
     """What tells one definition of a container from another."""
     return hashlib.sha256(script.encode()).hexdigest()
-
-
-def _mount(mount: Mount) -> str:
-    """A value of `--mount`, which Docker reads as a line of CSV."""
-    parts = ["type=bind", f"source={mount.source}", f"target={mount.target}"]
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow([*parts, *([] if mount.writable else ["readonly"])])
-    return line.getvalue()
 
 
 def _bracketed(address: str) -> str:

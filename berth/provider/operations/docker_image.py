@@ -91,13 +91,13 @@ class DockerImage(Operation[DockerImageWant]):
         return [] if want is None else super().differing(want, have)
 
     async def outputs(self, host: Host, want: DockerImageWant) -> dict[str, Any]:
-        """`id` is what containers are made of, `digest` how the registry calls it (empty for one that has none)."""
+        """`content` is what containers are made of, `digest` the registry's name of it, if it has one."""
         seen = await self._look(host, want)
         return dict(zip(self.output_names(), seen or ("", ""), strict=True))
 
     def output_names(self) -> Sequence[str]:
         """See `outputs`."""
-        return ("id", "digest")
+        return ("content", "digest")
 
     async def _look(self, host: Host, want: DockerImageWant) -> tuple[str, str] | None:
         look = shell(_LOOK, want.image, says=f"looking for {want.image}", ok=frozenset({0, _MISSING}))

@@ -44,6 +44,8 @@ class Supervision(Want):
 class ProcessWant(Supervision):
     """A process; times in seconds. `ports` are what it listens on, refused beforehand when somebody else does.
 
+    `image` is the id of its container's image, so that one that moved under its name is a change.
+
     `state` and `definition` are there to be observed: the process runs what is declared, in files that nobody edited.
     """
 
@@ -59,6 +61,7 @@ class ProcessWant(Supervision):
     stop_signal: str = "TERM"
     stop_timeout_s: int = 30
     ports: list[int] = []
+    image: str = ""
     state: Literal["running", "starting", "outdated", "stopped"] = "running"
     definition: Literal["as declared", "edited by hand", "missing"] = "as declared"
 
@@ -76,7 +79,7 @@ class ProcessWant(Supervision):
             ready_limit_s=self.start_timeout_s,
             stop_signal=self.stop_signal,
             stop_timeout_s=self.stop_timeout_s,
-            about={"ports": self.ports},
+            about={"ports": self.ports} | ({"image": self.image} if self.image else {}),
             container=self.container,
         )
 
@@ -103,6 +106,7 @@ class Process(Operation[ProcessWant]):
         if seen is not None:
             fields = seen.model_dump(mode="json", include=_SHARED) | {"start_timeout_s": seen.ready_limit_s}
             update |= fields | {"ports": seen.about.get("ports", []), "container": seen.container}
+            update["image"] = seen.about.get("image", "")
         return want.model_copy(update=update)
 
     def steps(self, want: ProcessWant | None, have: ProcessWant | None) -> Sequence[Command]:

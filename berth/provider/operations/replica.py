@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from berth.engines.contract import Engine
 from berth.engines.registry import ENGINES
-from berth.provider.command import Command, shell
+from berth.provider.command import Command, put, shell
 from berth.provider.docker.container import Container
 from berth.provider.docker.gpus import access
 from berth.provider.host import Host
@@ -26,6 +29,8 @@ _DECLARED = (
 )
 """What the start script carries along, to be read back from it."""
 
+_LATER = ("image", "address")
+
 _LOOPBACK = "127.0.0.1"
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 -- inside a container, which publishes its port where it is told to
 
@@ -37,8 +42,9 @@ class ReplicaWant(Supervision):
     the model folder or what the engine resolves itself, `arguments` the engine's own flags, `variables` its
     environment. `locks` are files, one for each card, held while it starts. `endpoints` is the gateway's file of this
     revision's engines and `admin_port` the gateway's admin interface (both empty without a gateway). `image` is the id
-    of the container's image, so that one that moved under its name is a change. `traffic` is there to be observed:
-    whether the gateway sends it requests.
+    of the container's image, so that one that moved under its name is a change. `secrets` are values by the name of the
+    variable that has them, which reach the engine through files. `address` is where `port` listens. `traffic` is there
+    to be observed: whether the gateway sends it requests.
     """
 
     name: str
@@ -63,6 +69,8 @@ class ReplicaWant(Supervision):
     endpoints: str = ""
     admin_port: int = 0
     image: str = ""
+    secrets: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = {}
+    address: str = _LOOPBACK
     state: Literal["running", "starting", "outdated", "stopped"] = "running"
     definition: Literal["as declared", "edited by hand", "missing"] = "as declared"
     traffic: TrafficState = "serving"
@@ -77,7 +85,7 @@ class ReplicaWant(Supervision):
             self.weights,
             self.arguments,
             served_names=self.served_names,
-            host=_EVERYWHERE if boxed else _LOOPBACK,
+            host=_EVERYWHERE if boxed else self.address,
             port=port,
         )
         return Service(
@@ -91,9 +99,15 @@ class ReplicaWant(Supervision):
             ready=tuple(engine.ready_probe(self.environment or None, port)),
             ready_limit_s=self.start_timeout_s,
             stop_timeout_s=self.stop_timeout_s,
-            about={key: getattr(self, key) for key in _DECLARED} | ({"image": self.image} if self.image else {}),
+            about={key: getattr(self, key) for key in _DECLARED} | self._later(),
+            secrets=tuple(sorted(self.secrets)),
             container=self.container,
         )
+
+    def _later(self) -> dict[str, object]:
+        """What was added to definitions since; left out where it says nothing, so that older ones stay the same."""
+        fields = type(self).model_fields
+        return {key: getattr(self, key) for key in _LATER if getattr(self, key) != fields[key].default}
 
     def route(self) -> Traffic:
         """This engine's place in the gateway's endpoints."""
@@ -139,7 +153,9 @@ class Replica(Operation[ReplicaWant]):
             update |= {key: seen.about[key] for key in _DECLARED if key in seen.about}
             update |= {"log": seen.log, "locks": list(seen.locks), "stop_timeout_s": seen.stop_timeout_s}
             update |= {"start_timeout_s": seen.ready_limit_s}
-            update |= {"container": _asked(seen.container), "image": seen.about.get("image", "")}
+            update |= {"container": _asked(seen.container)}
+            update |= {key: seen.about.get(key, ReplicaWant.model_fields[key].default) for key in _LATER}
+            update |= {"secrets": await _secrets(host, want, seen.secrets)}
         return want.model_copy(update=update)
 
     def steps(self, want: ReplicaWant | None, have: ReplicaWant | None) -> Sequence[Command]:
@@ -201,6 +217,9 @@ class Replica(Operation[ReplicaWant]):
     async def _start(self, host: Host, want: ReplicaWant, steps: Sequence[Command]) -> None:
         service, manager = want.service(), want.manager()
         before = await status(host.quietly(), service, manager)
+        if steps:
+            for command in _secret_files(want):
+                await host.run(command)
         for command in steps:
             await host.run(command)
         reader = _reader(ENGINES[want.engine])
@@ -219,6 +238,34 @@ class Replica(Operation[ReplicaWant]):
         steps = [*files(manager, service), *manager.load(service), *manager.start(service)]
         await self._start(host, have, steps)
         await have.route().join(host)
+
+
+def _secret_files(want: ReplicaWant) -> Sequence[Command]:
+    """A file for each secret, which only its owner can read: whoever runs containers, or the engine itself."""
+    return [
+        put(f"{want.folder}/secrets/{name}", value, mode="0600", says=f"writing the secret {name} of {want.name}")
+        for name, value in sorted(want.secrets.items())
+    ]
+
+
+_DIGESTS = """
+for name in "$@"; do
+  if [ -f "$name" ]; then sha256sum < "$name" | cut -d' ' -f1; else echo missing; fi
+done
+"""
+
+
+async def _secrets(host: Host, want: ReplicaWant, there: Sequence[str]) -> dict[str, str]:
+    """The secrets as they lie on the host; one that was changed there is not shown."""
+    if not there:
+        return {}
+    paths = [f"{want.folder}/secrets/{name}" for name in there]
+    digests = (await host.run(shell(_DIGESTS, *paths, says=f"looking at the secrets of {want.name}"))).stdout.split()
+    values = [want.secrets.get(name, "") for name in there]
+    return {
+        name: value if hashlib.sha256(value.encode()).hexdigest() == digest else "another"
+        for name, value, digest in zip(there, values, digests, strict=True)
+    }
 
 
 def _asked(container: Container | None) -> Container | None:
