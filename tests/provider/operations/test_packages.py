@@ -77,17 +77,51 @@ def quick_machine(systemd_machine: Machine) -> Iterator[Machine]:
     assert systemd_machine.run(["sh", "-euc", back]).code == 0
 
 
+PUBLISHED = (
+    *(Package("berth-foo", version) for version in ("580.1", "580.2", "590.1")),
+    Package("berth-tool", "1"),
+    Package("berth-bar", "1", ["Conflicts: berth-foo"]),
+    Package("berth-sick", "1", script="test -e /run/berth-test-go"),
+    Package("berth-slow", "1", script="while [ ! -e /run/berth-test-go ]; do sleep 0.1; done"),
+)
+
+
+@pytest.fixture(scope="module")
+def known(quick_machine: Machine) -> Iterator[Published]:
+    """A repository that the machine knows."""
+    published = Published(quick_machine, "known")
+    published.publish(*PUBLISHED)
+    box = Box(quick_machine, published)
+    asyncio.run(declared(box))
+    yield published
+    box.sh(_FORGET, published.name)
+
+
 @pytest.fixture
-def box(quick_machine: Machine) -> Iterator[Box]:
-    made = Box(quick_machine, Published(quick_machine, f"r{uuid.uuid4().hex[:8]}"))
+def box(quick_machine: Machine, known: Published) -> Iterator[Box]:
+    """The machine without packages of these tests."""
+    made = Box(quick_machine, known)
     yield made
-    made.sh(_LEAVE, made.published.name)
+    made.sh(_LEAVE)
+
+
+@pytest.fixture
+def stranger(quick_machine: Machine) -> Iterator[Box]:
+    """The machine with a repository that it does not know yet."""
+    published = Published(quick_machine, f"r{uuid.uuid4().hex[:8]}")
+    published.publish(Package("berth-new", "1"))
+    made = Box(quick_machine, published)
+    yield made
+    made.sh(_FORGET, published.name)
 
 
 _LEAVE = """
 rm -f /run/berth-test-go
 names=$(dpkg-query -W -f '${Package} ' 'berth-*' 2> /dev/null) || :
 if [ -n "$names" ]; then apt-mark unhold $names; dpkg --purge --force-all $names; fi > /dev/null 2>&1
+"""
+
+_FORGET = """
 rm -f /etc/apt/sources.list.d/*"$1"* /etc/apt/keyrings/"$1"* /etc/apt/sources.list.d/earlier*
 """
 
@@ -107,61 +141,55 @@ async def problem(box: Box, want: PackageRepositoryWant | PackagesWant) -> str:
     return str(caught.value)
 
 
-async def test_a_repository_whose_key_the_host_fetches_is_added_once_and_seen_when_it_is_changed(box: Box) -> None:
-    box.published.publish(Package("berth-foo", "1"))
-    want = await declared(box)
-    assert "berth-foo" in box.sh("apt-cache madison berth-foo")
-    box.said.clear()
-    assert await REPOSITORY.converge(box.host, want, want) == want
-    assert box.said == []
-    box.sh('sed -i "s/^Suites.*/Suites: other/" "$1"; rm "$2"', want.path, want.key_path)
-    seen = await REPOSITORY.observe(box.host, want)
+async def test_a_repository_whose_key_the_host_fetches_is_added_once_and_seen_when_it_is_changed(stranger: Box) -> None:
+    want = await declared(stranger)
+    assert "berth-new" in stranger.sh("apt-cache madison berth-new")
+    stranger.said.clear()
+    assert await REPOSITORY.converge(stranger.host, want, want) == want
+    assert stranger.said == []
+    stranger.sh('sed -i "s/^Suites.*/Suites: other/" "$1"; rm "$2"', want.path, want.key_path)
+    seen = await REPOSITORY.observe(stranger.host, want)
     assert REPOSITORY.differing(want, seen) == ["entry", "fingerprint"]
-    await REPOSITORY.converge(box.host, want, want)
+    await REPOSITORY.converge(stranger.host, want, want)
     removed = want.model_copy(update={"on_destroy": "remove"})
-    await REPOSITORY.converge(box.host, None, removed)
-    assert await REPOSITORY.observe(box.host, want) is None
+    await REPOSITORY.converge(stranger.host, None, removed)
+    assert await REPOSITORY.observe(stranger.host, want) is None
 
 
-async def test_a_key_of_another_fingerprint_is_refused_and_nothing_is_written(box: Box) -> None:
-    box.published.publish(Package("berth-foo", "1"))
+async def test_a_key_of_another_fingerprint_is_refused_and_nothing_is_written(stranger: Box) -> None:
     other = "A" * 40
-    want = box.repository(fingerprint=other)
-    said = await problem(box, want)
-    assert f"key.asc holds {box.published.fingerprint}, must hold {other}; nothing was changed" in said
-    assert await REPOSITORY.observe(box.host, want) is None
-    given = box.repository(key=box.published.armoured, fingerprint=other)
-    with pytest.raises(BadInput, match=f"the text of its key holds {box.published.fingerprint}, must hold {other}"):
-        await REPOSITORY.preflight(box.host, given)
+    want = stranger.repository(fingerprint=other)
+    said = await problem(stranger, want)
+    assert f"key.asc holds {stranger.published.fingerprint}, must hold {other}; nothing was changed" in said
+    assert await REPOSITORY.observe(stranger.host, want) is None
+    given = stranger.repository(key=stranger.published.armoured, fingerprint=other)
+    with pytest.raises(
+        BadInput, match=f"the text of its key holds {stranger.published.fingerprint}, must hold {other}"
+    ):
+        await REPOSITORY.preflight(stranger.host, given)
 
 
-async def test_an_entry_of_an_earlier_guide_is_named_and_goes_only_when_it_is_declared(box: Box) -> None:
-    box.published.publish(Package("berth-foo", "1"))
+async def test_an_entry_of_an_earlier_guide_is_named_and_goes_only_when_it_is_declared(stranger: Box) -> None:
     earlier = "/etc/apt/sources.list.d/earlier.list"
-    box.sh('echo "deb [trusted=yes] $1 /" > "$2"', box.published.uri.rstrip("/"), earlier)
-    assert f"{earlier} declares it as well, must be the only one" in await problem(box, box.repository())
-    await declared(box, obsolete=[earlier])
-    assert box.sh("ls /etc/apt/sources.list.d").split() == ["earlier.list.save", f"{box.published.name}.sources"]
+    stranger.sh('echo "deb [trusted=yes] $1 /" > "$2"', stranger.published.uri.rstrip("/"), earlier)
+    assert f"{earlier} declares it as well, must be the only one" in await problem(stranger, stranger.repository())
+    await declared(stranger, obsolete=[earlier])
+    assert stranger.sh("ls /etc/apt/sources.list.d | grep earlier") == "earlier.list.save"
 
 
-async def test_why_an_index_cannot_be_had_is_said_and_the_entry_is_not_left(box: Box) -> None:
-    box.published.publish(Package("berth-foo", "1"))
-    assert "the repository has no such file" in await problem(box, box.repository(suites=["none/"]))
-    box.published.publish(at=datetime.now(UTC) + timedelta(days=2))
-    assert "by this host's clock the repository is" in await problem(box, box.repository())
-    stranger = Published(box.machine, box.published.name)
-    stranger.publish()
-    given = box.repository(key=box.published.armoured)
-    assert "what the repository signed does not fit the key" in await problem(box, given)
-    silent = box.repository(key=box.published.armoured, uris=["http://127.0.0.1:9/x/"])
-    assert "this host does not reach the repository" in await problem(box, silent)
-    assert box.sh('ls /etc/apt/sources.list.d | grep -F "$1" || :', box.published.name) == ""
+async def test_why_an_index_cannot_be_had_is_said_and_the_entry_is_not_left(stranger: Box) -> None:
+    assert "the repository has no such file" in await problem(stranger, stranger.repository(suites=["none/"]))
+    stranger.published.publish(at=datetime.now(UTC) + timedelta(days=2))
+    assert "by this host's clock the repository is" in await problem(stranger, stranger.repository())
+    Published(stranger.machine, stranger.published.name).publish()
+    given = stranger.repository(key=stranger.published.armoured)
+    assert "what the repository signed does not fit the key" in await problem(stranger, given)
+    silent = stranger.repository(key=stranger.published.armoured, uris=["http://127.0.0.1:9/x/"])
+    assert "this host does not reach the repository" in await problem(stranger, silent)
+    assert stranger.sh('ls /etc/apt/sources.list.d | grep -F "$1" || :', stranger.published.name) == ""
 
 
 async def test_versions_and_holds_are_made_kept_and_seen(box: Box) -> None:
-    box.published.publish(*(Package("berth-foo", version) for version in ("580.1", "580.2", "590.1")))
-    box.published.publish(Package("berth-tool", "1"))
-    await declared(box)
     want = box.packages({"berth-foo": "580.*", "berth-tool": "any"}, hold=True)
     await PACKAGES.converge(box.host, want, want)
     assert box.status("berth-foo") == "580.2 hold ok installed"
@@ -182,8 +210,6 @@ async def test_versions_and_holds_are_made_kept_and_seen(box: Box) -> None:
 
 
 async def test_what_conflicts_goes_only_when_it_is_declared_absent(box: Box) -> None:
-    box.published.publish(Package("berth-foo", "1"), Package("berth-bar", "1", ["Conflicts: berth-foo"]))
-    await declared(box)
     first = box.packages({"berth-foo": "any"})
     await PACKAGES.converge(box.host, first, first)
     assert "refused, since apt would remove: berth-foo" in await problem(box, box.packages({"berth-bar": "any"}))
@@ -197,8 +223,6 @@ async def test_what_conflicts_goes_only_when_it_is_declared_absent(box: Box) -> 
 
 
 async def test_another_apt_at_work_is_waited_for_by_its_name(box: Box) -> None:
-    box.published.publish(Package("berth-foo", "1"))
-    await declared(box)
     want = box.packages({"berth-foo": "any"})
     locking = (
         "import fcntl, sys; file = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(file, fcntl.LOCK_EX); "
@@ -220,8 +244,6 @@ async def test_another_apt_at_work_is_waited_for_by_its_name(box: Box) -> None:
 
 
 async def test_a_package_whose_script_failed_is_said_seen_and_repaired_first(box: Box) -> None:
-    box.published.publish(Package("berth-sick", "1", script="test -e /run/berth-test-go"), Package("berth-foo", "1"))
-    await declared(box)
     sick = box.packages({"berth-sick": "any"})
     assert "a script of a package failed; the last lines are its own" in await problem(box, sick)
     want = box.packages({"berth-foo": "any"})
@@ -237,9 +259,6 @@ async def test_a_package_whose_script_failed_is_said_seen_and_repaired_first(box
 
 
 async def test_an_installation_outlives_its_update_and_the_next_one_waits_for_it(box: Box) -> None:
-    slow = "while [ ! -e /run/berth-test-go ]; do sleep 0.1; done"
-    box.published.publish(Package("berth-slow", "1", script=slow), Package("berth-foo", "1"))
-    await declared(box)
     want = box.packages({"berth-slow": "any", "berth-foo": "any"}, hold=True)
     converging = asyncio.create_task(PACKAGES.converge(box.host, want, want))
     await until(lambda: any("Setting up berth-slow" in line for line in box.said))
@@ -257,6 +276,6 @@ async def test_an_installation_outlives_its_update_and_the_next_one_waits_for_it
 
 async def until(condition: Callable[[], bool]) -> None:
     """Waits for what the machine does."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not condition():
             await asyncio.sleep(0.05)
