@@ -71,7 +71,10 @@ class Client:
             case "text":
                 return {"completion_tokens": self._complete(model, prompts), **self.stream(model, prompts[0]).shown()}
             case "image":
-                seen = [{"type": "image_url", "image_url": {"url": _image()}}, {"type": "text", "text": prompts[0]}]
+                seen: list[dict[str, Any]] = [
+                    {"type": "image_url", "image_url": {"url": _image()}},
+                    {"type": "text", "text": prompts[0]},
+                ]
                 return self.stream(model, seen).shown()
 
     def _complete(self, model: str, prompts: Sequence[str]) -> int:
