@@ -93,7 +93,7 @@ ON_THE_5090 = {"card": "rtx5090-ubuntu2404"}
         (docker(version=None), "docker", "Docker 28.5.1 is installed and its daemon does not answer"),
         (docker(version="24.0.7"), "docker", "Docker is 24.0.7, must be 25.0 or newer"),
         (docker(snap=True), "docker", "is a snap"),
-        (docker(usable=False), "docker", "does not let ubuntu in"),
+        (docker(usable=False).model_copy(update={"root": False}), "docker", "does not let ubuntu in"),
         (docker(detected=False), "container toolkit", "came after Docker's daemon started"),
         (docker(runtimes=("runc",)), "container toolkit", "Docker's runtimes do not have nvidia"),
     ],
@@ -142,6 +142,10 @@ def test_what_is_declared_comes_with_up_and_what_a_pod_lacks_by_no_means():
     assert "`pulumi up` brings it" in str(checks(bare, declares="docker")["docker"])
     assert "or declare hosts.box.prerequisites.docker" in str(checks(bare)["docker"])
     assert "choose a machine whose image or host has it" in str(checks("a40x2-pod")["docker"])
+
+
+def test_root_may_use_docker_where_the_login_may_not():
+    assert checks(docker(usable=False), **ON_THE_5090)["docker"].state is State.OK
 
 
 def test_a_fabric_that_is_not_up_is_a_failure():
