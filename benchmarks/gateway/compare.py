@@ -142,6 +142,8 @@ def main() -> None:
     chosen = parser.parse_args()
     os.sched_setaffinity(0, {int(contestants.OTHER_CORE)})
     programs.envoy()
+    if not chosen.without_litellm:
+        programs.litellm()
     with tempfile.TemporaryDirectory(prefix="berth-benchmark-") as name:
         folder = Path(name)
         port = free_port()

@@ -15,7 +15,8 @@ from berth.gateway import ENVOY_REQUIREMENT, envoy_path
 
 CACHE = Path(os.environ.get("BERTH_CACHE_DIR", "~/.cache/berth")).expanduser() / "benchmarks" / "gateway"
 PACKAGES = ("nginx", "wrk", "libluajit-5.1-2", "libpcre2-8-0")
-LITELLM = "litellm[proxy]==1.109.1"  # not 1.82.7 or 1.82.8, which stole credentials
+LITELLM = "litellm[proxy]==1.106.0"
+"""Later ones ask for a package that PyPI lacks; never 1.82.7 or 1.82.8, which stole credentials."""
 
 
 def debian(program: str) -> list[str]:

@@ -114,10 +114,10 @@ class Engine:
 
     def _numbers(self) -> None:
         """Progress is any change of the numbers that only computing changes."""
-        status, text = ask(self.address, "/metrics", timeout_s=METRICS_S)
+        _, text = ask(self.address, "/metrics", timeout_s=METRICS_S)
         found = "\n".join(match.group() for match in PROGRESS.finditer(text.decode(errors="replace")))
-        if status == http.client.OK and not found:
-            self._cannot_tell("its numbers say nothing of tokens")
+        if not found:
+            self._cannot_tell("it shows no numbers of tokens")
         elif found != self._seen:
             if self._seen is not None:
                 self._alive()

@@ -97,7 +97,7 @@ class Engine:
         self.healthy, self.frozen, self.health_s = True, False, 0.0
         self.answer_status = 200
         self.stopped, self.silent, self.full = False, False, False
-        self.hurry = False
+        self.hurry, self.shows_tokens = False, True
         self.tokens = 0
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
@@ -162,7 +162,8 @@ class Engine:
             await reader.read()
             raise ConnectionResetError
         if request.path == "/metrics":
-            await self._send_text(writer, f'vllm:generation_tokens_total{{engine="0"}} {self.tokens}.0\n')
+            shown = f'vllm:generation_tokens_total{{engine="0"}} {self.tokens}.0\n' if self.shows_tokens else "up 1\n"
+            await self._send_text(writer, shown)
             return
         if request.path == "/v1/models" and request.method == "GET":
             await self._send(writer, 200, {"data": [{"id": "tiny"}]})

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from berth import watcher as berth_watcher
+from berth.watcher.watch import PROGRESS
 
 Make = Callable[..., Any]
 Start = Callable[[str], Awaitable[Any]]
@@ -197,6 +198,30 @@ async def test_an_engine_that_has_no_completions_is_asked_for_what_it_has(
     engine.stopped = True
     with pytest.raises(pytest.fail.Exception):
         await eventually(lambda: asyncio.sleep(0, "is frozen" in log.read_text()), "it is taken for frozen", 4)
+
+
+async def test_an_engine_that_shows_no_tokens_is_never_taken_for_frozen(
+    one: Any, engine: Any, watch: Make, eventually: Make
+):
+    """It could as well have a long queue."""
+    engine.shows_tokens, engine.full = False, True
+    log = watch(one, *QUICK)
+    await eventually(lambda: asyncio.sleep(0, "shows no numbers of tokens" in log.read_text()), "it is said", 5)
+    with pytest.raises(pytest.fail.Exception):
+        await eventually(lambda: asyncio.sleep(0, "is frozen" in log.read_text()), "it is taken for frozen", 4)
+
+
+@pytest.mark.parametrize("engine", ["vllm-0.32.0"])
+def test_the_numbers_of_a_real_engine_are_those_that_show_progress(engine: str):
+    recorded = Path(__file__).parents[1] / "monitoring" / "recorded" / f"{engine}.txt"
+    names = {match.group().partition("{")[0] for match in PROGRESS.finditer(recorded.read_text())}
+    assert names == {
+        "vllm:generation_tokens_total",
+        "vllm:prompt_tokens_total",
+        "vllm:iteration_tokens_total_count",
+        "vllm:iteration_tokens_total_sum",
+        "vllm:kv_cache_usage_perc",
+    }
 
 
 async def test_who_starts_anew_believes_the_marks_until_an_engine_moves(
