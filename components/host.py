@@ -31,7 +31,7 @@ class HostPlace:
     """Where things go on one host.
 
     What is relative in a stack file is relative to `folder`: the project's here, the login's home on another machine.
-    `home` is what `~` stands for there.
+    `home` is what `~` stands for there, `account` the numbers of the login and its group.
     """
 
     plan: HostPlan
@@ -40,6 +40,7 @@ class HostPlace:
     home: str
     workspace: str
     init: Literal["systemd", "supervisord"]
+    account: str
 
     @property
     def unit_prefix(self) -> str:

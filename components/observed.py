@@ -92,7 +92,15 @@ def place_of(host: HostPlan, stack: str, project: Path, facts: HostFacts) -> Hos
     folder = home if remote else str(project)
     workspace = absolute(f"{host.root}/{stack}", folder=folder, home=home)
     init = facts.init if host.init == "auto" else host.init
-    return HostPlace(plan=host, stack=stack, folder=folder, home=home, workspace=workspace, init=init)
+    return HostPlace(
+        plan=host,
+        stack=stack,
+        folder=folder,
+        home=home,
+        workspace=workspace,
+        init=init,
+        account=f"{facts.uid}:{facts.gid}",
+    )
 
 
 def _provider(hosts: Mapping[str, HostPlan], stack: str, project: Path) -> pulumi.ProviderResource:

@@ -17,6 +17,7 @@ from berth.planner.plan import HostPlan, Local, PathWeights, Plan, Ssh
 from components.gateway import Gateway
 from components.host import HostBase
 from components.inference_server import InferenceServer
+from components.monitoring import Monitoring
 from components.observed import place_of
 from components.prerequisites import HostPrerequisites, key_problems
 from components.proof import Proof
@@ -99,11 +100,13 @@ def build(plan: Plan, project: Path, facts: Mapping[str, HostFacts]) -> Mapping[
         return {"models": sorted({replica.model for replica in plan.replicas})}
     gateway = Gateway("gateway", gateway_plan, hosts[gateway_plan.host], list(servers.values()))
     proof = Proof("proof", plan, gateway, servers)
+    watched = Monitoring("monitoring", plan, part, hosts[part.host]) if (part := plan.monitoring) is not None else None
     return {
         "url": f"http://{gateway_plan.bind}:{gateway_plan.port}/v1",
         "models": [model.name for model in gateway_plan.models],
         "keys": pulumi.Output.secret(dict(gateway.keys)),
         **proof.results,
+        **({"monitoring": dict(watched.urls)} if watched is not None else {}),
     }
 
 

@@ -171,6 +171,8 @@ class HostFacts(_Fact):
     container: str | None = None
     secure_boot: Literal["enabled", "disabled", "unknown"] = "unknown"
     user: str
+    uid: int = 0
+    gid: int = 0
     home: str
     root: bool
     """Whether root's rights are to be had: the login is root, or its sudo works."""

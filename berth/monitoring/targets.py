@@ -8,20 +8,17 @@ from berth.engines.registry import ENGINES
 from berth.planner.plan import Plan, ReplicaPlan
 
 RULES_FILE = "rules.yml"
-GPU_PORT = 9400
-"""dcgm-exporter's own default."""
-
 _INTERVAL = "5s"
 """An engine that froze must be seen within a quarter of a minute; a scrape of an engine is some 50 KB."""
 
 
-def configuration(plan: Plan, host: str, *, gpu: bool) -> dict[str, Any]:
+def configuration(plan: Plan, host: str, *, gpu_port: int | None) -> dict[str, Any]:
     """Prometheus' configuration for one host, all targets on its loopback address; YAML takes it as it is."""
     jobs = [_engines(plan, host)]
     if plan.gateway is not None and plan.gateway.host == host:
         jobs.append(_job("gateway", [_target(plan.gateway.metrics_port, host=host)]))
-    if gpu:
-        jobs.append(_job("gpu", [_target(GPU_PORT, host=host)]))
+    if gpu_port is not None:
+        jobs.append(_job("gpu", [_target(gpu_port, host=host)]))
     return {
         "global": {"scrape_interval": _INTERVAL, "evaluation_interval": _INTERVAL},
         "rule_files": [RULES_FILE],

@@ -251,8 +251,8 @@ def _fixed(stack: Stack, host: str, found: Sequence[Seat], notes: list[Note]) ->
             named.append((monitoring.prometheus.port, "monitoring.prometheus.port"))
         if monitoring.grafana is not None:
             named.append((monitoring.grafana.port, "monitoring.grafana.port"))
-    if monitoring.gpu:
-        named.append((9400, "monitoring.gpu"))
+    if monitoring.gpu is not None:
+        named.append((monitoring.gpu.port, "monitoring.gpu.port"))
     named += [(seat.port, f"{seat.where}.place") for seat in found if seat.host == host and seat.port is not None]
     for port, user in named:
         if port > 65535:

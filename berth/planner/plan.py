@@ -340,6 +340,25 @@ class LoadPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MonitorPlan:
+    """One part of what watches a host, in a container that listens on loopback."""
+
+    image: str
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitoringPlan:
+    """What watches the engines and the gateway of one host; `retention_s` is how long Prometheus keeps its numbers."""
+
+    host: str
+    gpu: MonitorPlan | None = None
+    prometheus: MonitorPlan | None = None
+    grafana: MonitorPlan | None = None
+    retention_s: float = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything decided about one stack. `replicas` stand in start order.
 
@@ -357,6 +376,7 @@ class Plan:
     secrets: frozenset[str]
     clusters: Mapping[str, ClusterPlan] = field(default_factory=dict)
     load: tuple[LoadPlan, ...] = ()
+    monitoring: MonitoringPlan | None = None
     unbuilt: tuple[str, ...] = ()
 
     @property

@@ -19,6 +19,7 @@ from berth.planner.compatibility import compatibility
 from berth.planner.door import gateway, load, smoke
 from berth.planner.driver import wanted_version
 from berth.planner.facts import driver_of
+from berth.planner.monitoring import monitoring
 from berth.planner.notes import refusal, remark, warning
 from berth.planner.placement import Placement, with_ports
 from berth.planner.plan import Card, ClusterPlan, HostPlan, Local, Note, Plan, ReplicaPlan, Ssh
@@ -98,6 +99,7 @@ def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts
         gateway=door,
         smoke=tuple(smoke(stack)),
         load=tuple(load(stack)),
+        monitoring=monitoring(stack),
         cards=verdicts,
         notes=tuple(dict.fromkeys(notes)),
         secrets=frozenset(_secrets(stack)),

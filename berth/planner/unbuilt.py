@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from berth.planner.monitoring import host_of
 from berth.spec.models import Revision
 from berth.spec.stack import Stack
 
@@ -16,14 +17,16 @@ def unbuilt(stack: Stack) -> Iterator[tuple[str, str]]:
         yield f"clusters.{name}", f"runtime {cluster.kind} {_YET}"
     yield from _of_models(stack)
     yield from _of_gateway(stack)
-    monitoring = stack.monitoring
-    for part, wanted in (
-        ("gpu", monitoring.gpu),
-        ("prometheus", monitoring.prometheus is not None),
-        ("grafana", monitoring.grafana is not None),
-    ):
-        if wanted:
-            yield f"monitoring.{part}", f"{part} {_YET}"
+    yield from _of_monitoring(stack)
+
+
+def _of_monitoring(stack: Stack) -> Iterator[tuple[str, str]]:
+    host = host_of(stack)
+    if host is not None and host in stack.hosts and stack.hosts[host].runtime == "docker":
+        return
+    for part in ("gpu", "prometheus", "grafana"):
+        if getattr(stack.monitoring, part) is not None:
+            yield f"monitoring.{part}", f"{part} {_YET} where the gateway's host runs processes; with docker it can"
 
 
 def _of_models(stack: Stack) -> Iterator[tuple[str, str]]:

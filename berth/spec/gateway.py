@@ -107,11 +107,22 @@ class Gateway(Section):
         return self
 
 
+class GpuExporter(Section):
+    """dcgm-exporter, which measures the GPUs."""
+
+    port: Port = 9400
+    """Its port, on loopback."""
+    image: Text | None = None
+    """Its image, by tag or digest; left out, the one that Berth was made for."""
+
+
 class Prometheus(Section):
     """Prometheus, which keeps the measurements."""
 
     port: Port = 9090
     """Its port, on loopback."""
+    image: Text | None = None
+    """Its image, by tag or digest; left out, the one that Berth was made for."""
     retention: Duration = 15 * 86400.0
     """How long measurements are kept."""
 
@@ -121,6 +132,8 @@ class Grafana(Section):
 
     port: Port = 3000
     """Its port, on loopback."""
+    image: Text | None = None
+    """Its image, by tag or digest; left out, the one that Berth was made for."""
 
 
 def _switch(value: Any) -> Any:
@@ -131,9 +144,15 @@ def _switch(value: Any) -> Any:
 class Monitoring(Section):
     """What watches the stack; its dashboards are made for the engines' versions."""
 
-    gpu: bool = False
-    """Measure the GPUs (dcgm-exporter on port 9400)."""
+    gpu: Annotated[GpuExporter | None, BeforeValidator(_switch)] = None
+    """Measure the GPUs."""
     prometheus: Annotated[Prometheus | None, BeforeValidator(_switch)] = None
     """Run Prometheus."""
     grafana: Annotated[Grafana | None, BeforeValidator(_switch)] = None
     """Run Grafana."""
+
+    @model_validator(mode="after")
+    def _shows_something(self) -> Self:
+        if self.grafana is not None and self.prometheus is None:
+            raise wrong("is given without prometheus, which it shows; give prometheus too, or remove it", "grafana")
+        return self

@@ -44,7 +44,7 @@ def stack_schema() -> dict[str, Any]:
     }
     definitions["Revision"]["properties"]["engine"] = _by_name("Engine", ["vllm", "sglang", "tgi"])
     definitions["Model"]["properties"]["engine"] = definitions["Revision"]["properties"]["engine"]
-    for part in ("prometheus", "grafana"):
+    for part in ("gpu", "prometheus", "grafana"):
         definitions["Monitoring"]["properties"][part]["anyOf"].append({"type": "boolean"})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Berth stack file"}
 

@@ -39,7 +39,7 @@ async def login() -> AsyncIterator[Login]:
 
 def comparable(facts: HostFacts) -> dict[str, object]:
     """What does not depend on the moment or on who looks."""
-    who = {"gathered", "user", "home", "init", "disks", "ports", "docker", "root", "unread", "users"}
+    who = {"gathered", "user", "uid", "gid", "home", "init", "disks", "ports", "docker", "root", "unread", "users"}
     return facts.model_dump(exclude=who)
 
 

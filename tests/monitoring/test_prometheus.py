@@ -72,7 +72,7 @@ def until(port: int, question: str, server: subprocess.Popen[bytes]) -> None:
 def test_every_graph_of_the_models_has_something_to_show(prometheus: str, engine: int, tmp_path: Path) -> None:
     plan = planned("dev")
     assert {replica.engine.version for replica in plan.replicas} == {"0.32.0"}
-    made = configuration(plan, "here", gpu=False)
+    made = configuration(plan, "here", gpu_port=None)
     made["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     for job in made["scrape_configs"]:
         for target in job["static_configs"]:

@@ -53,7 +53,7 @@ def test_promtool_accepts_what_every_stack_gets(promtool: str, name: str, tmp_pa
     plan = planned(name)
     for host in plan.hosts:
         (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules(plan, host, gpu=True)))
-        (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(configuration(plan, host, gpu=True)))
+        (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(configuration(plan, host, gpu_port=9400)))
         done = subprocess.run(
             [promtool, "check", "config", "prometheus.yml"], cwd=tmp_path, capture_output=True, text=True, check=False
         )

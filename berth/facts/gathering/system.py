@@ -12,6 +12,7 @@ from berth.facts.model import Disk, OperatingSystem
 SCRIPT = r"""
 part login; printf '%s\n%s\n%s\n' "$user" "$home" "$refused"
 part login_uid; id -u "$user"
+part login_gid; id -g "$user"
 part os; cat /etc/os-release || cat /usr/lib/os-release
 part uname; uname -mr
 part systemd; if [ -d /run/systemd/system ]; then echo yes; fi
@@ -76,6 +77,8 @@ def read(found: Sections, unread: dict[str, str]) -> dict[str, Any]:
     return {
         "refused": why,
         "user": user,
+        "uid": int(text(found, "login_uid") or 0),
+        "gid": int(text(found, "login_gid") or 0),
         "home": home,
         "os": _os(found.get("os", "")),
         "architecture": architecture,

@@ -44,7 +44,7 @@ class Container(BaseModel):
     `gpus` are the host's cards by index, `access` how they are given. `address` and `port` are where the host listens
     for `inside`, the container's own port (0: nothing is published); with the network `host` there is only one. Sizes
     are in bytes, 0 is Docker's own; `cpus` the cores it may use, 0 all. `log_size` and `log_files` bound what Docker
-    keeps of its output. `user` runs it, empty the image's own.
+    keeps of its output. `user` runs it, empty the image's own. `capabilities` are all that it has, None Docker's own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +62,7 @@ class Container(BaseModel):
     memory: int = 0
     cpus: float = 0
     user: str = ""
+    capabilities: tuple[str, ...] | None = None
     labels: dict[str, str] = {}
     log_size: str = "50m"
     log_files: int = 4
@@ -82,12 +83,19 @@ class Container(BaseModel):
             yield from ("--memory", str(self.memory))
         if self.cpus:
             yield from ("--cpus", f"{self.cpus:g}")
-        if self.user:
-            yield from ("--user", self.user)
+        yield from self._rights()
         for name, value in sorted(self.labels.items()):
             yield from ("--label", f"{name}={value}")
         yield from ("--log-driver", "json-file")
         yield from ("--log-opt", f"max-size={self.log_size}", "--log-opt", f"max-file={self.log_files}")
+
+    def _rights(self) -> Iterator[str]:
+        if self.user:
+            yield from ("--user", self.user)
+        if self.capabilities is not None:
+            yield from ("--cap-drop", "ALL")
+            for capability in self.capabilities:
+                yield from ("--cap-add", capability)
 
     def _cards(self) -> Iterator[str]:
         if not self.gpus or self.access == "none":
