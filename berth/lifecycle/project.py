@@ -92,8 +92,6 @@ class Project:
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",  # Pulumi lists the installed packages with pip at every run
             # A refresh or destroy runs the program first, so that a moved host or changed key reaches the provider.
             "PULUMI_RUN_PROGRAM": "true",
-            # A host that is not reached fails alone: what does not hang on it goes on, in `up` as in `destroy`.
-            "PULUMI_CONTINUE_ON_ERROR": "true",
         }
         if stack == DEV:
             result["PULUMI_CONFIG_PASSPHRASE"] = _DEV_PASSPHRASE

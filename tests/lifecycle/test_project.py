@@ -55,7 +55,6 @@ def test_everything_that_pulumi_needs_is_said(project: Project) -> None:
         "PULUMI_LOG_ROTATION_MAX_TOTAL_MB": "50",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PULUMI_RUN_PROGRAM": "true",
-        "PULUMI_CONTINUE_ON_ERROR": "true",
         "PULUMI_CONFIG_PASSPHRASE": "berth-dev",
     }
 
