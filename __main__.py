@@ -40,7 +40,7 @@ if plan.unbuilt and pulumi.runtime.is_dry_run():
 elif plan.unbuilt:
     refuse(plan.unbuilt)
 else:
-    outputs = build(plan, project, facts)
+    outputs = build(plan, project, facts, observed.away)
     if lacking:
         refuse_after(lacking)
     for key, value in outputs.items():

@@ -23,13 +23,14 @@ from components.host import HostPlace, absolute
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """The hosts as they were found. `notes` say which were not reached and what is used instead.
+    """The hosts as they were found. `away` were not reached; `notes` say why, and what is used instead.
 
     `lacking` is a problem for each host of which nothing is known: nothing on it can be declared, and nothing of it may
     be deleted.
     """
 
     facts: Mapping[str, HostFacts]
+    away: frozenset[str] = frozenset()
     notes: tuple[Note, ...] = ()
     lacking: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -71,7 +72,8 @@ def observe(hosts: Mapping[str, HostPlan], stack: str, project: Path, unasked: s
                 f"hosts.{name}: {why}, and nothing is known of it from before; make it reachable, or bring "
                 f"stacks/facts/{name}.json from where it is (berth facts {name})"
             )
-    return Observed(facts=facts, notes=tuple(notes), lacking=lacking)
+    away = frozenset(name for name, answer in said.items() if "facts" not in answer)
+    return Observed(facts=facts, away=away, notes=tuple(notes), lacking=lacking)
 
 
 def _known(name: str, why: str, store: Store, facts: dict[str, HostFacts]) -> Sequence[Note]:

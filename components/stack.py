@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,7 +13,7 @@ from pulumi.runtime.stack import wait_for_rpcs
 from pulumi.runtime.sync_await import _sync_await
 
 from berth.facts import HostFacts
-from berth.planner.plan import HostPlan, Local, PathWeights, Plan, Ssh
+from berth.planner.plan import GatewayPlan, HostPlan, Local, PathWeights, Plan, Ssh
 from components.gateway import Gateway
 from components.host import HostBase
 from components.inference_server import InferenceServer
@@ -84,40 +84,56 @@ def _is_public(stack: str, project: Path) -> bool:
     return stack != "dev" and salted and os.environ.get("PULUMI_CONFIG_PASSPHRASE") == _PUBLIC
 
 
-def build(plan: Plan, project: Path, facts: Mapping[str, HostFacts]) -> Mapping[str, Any]:
+def build(
+    plan: Plan, project: Path, facts: Mapping[str, HostFacts], away: Collection[str] = frozenset()
+) -> Mapping[str, Any]:
     """Declares everything; returns the stack's outputs. Relative paths are relative to the project.
 
-    What lies on a host without `facts` is left out: where its folders are is not known.
+    What lies on a host without `facts` is left out: where its folders are is not known. Hosts that are `away` come
+    last, since Pulumi begins nothing more after a failure: so they fail alone.
     """
-    hosts = dict(_hosts(plan, project, facts))
-    gateway_plan = plan.gateway
-    servers = {
-        replica.name: InferenceServer(replica.name, replica, hosts[replica.host], gateway_plan)
-        for replica in plan.replicas
-        if replica.host in hosts
-    }
-    if gateway_plan is None or gateway_plan.host not in hosts:
-        return {"models": sorted({replica.model for replica in plan.replicas})}
-    gateway = Gateway("gateway", gateway_plan, hosts[gateway_plan.host], list(servers.values()))
-    proof = Proof("proof", plan, gateway, servers)
-    watched = Monitoring("monitoring", plan, part, hosts[part.host]) if (part := plan.monitoring) is not None else None
+    outputs: Mapping[str, Any] = {"models": sorted({replica.model for replica in plan.replicas})}
+    before: list[pulumi.Resource] = []
+    for names in ([name for name in facts if name not in away], [name for name in facts if name in away]):
+        hosts = dict(_hosts(plan, project, {name: facts[name] for name in names}, list(before)))
+        servers = {
+            replica.name: InferenceServer(replica.name, replica, hosts[replica.host], plan.gateway)
+            for replica in plan.replicas
+            if replica.host in hosts
+        }
+        before += [*hosts.values(), *servers.values()]
+        if plan.gateway is not None and plan.gateway.host in hosts:
+            gateway = Gateway("gateway", plan.gateway, hosts[plan.gateway.host], list(servers.values()))
+            proof = Proof("proof", plan, gateway, servers)
+            before += [gateway, proof]
+            outputs = _outputs(plan.gateway, gateway, proof)
+        if plan.monitoring is not None and plan.monitoring.host in hosts and "url" in outputs:
+            watched = Monitoring("monitoring", plan, plan.monitoring, hosts[plan.monitoring.host])
+            before.append(watched)
+            outputs = {**outputs, "monitoring": dict(watched.urls)}
+    return outputs
+
+
+def _outputs(door: GatewayPlan, gateway: Gateway, proof: Proof) -> Mapping[str, Any]:
     return {
-        "url": f"http://{gateway_plan.bind}:{gateway_plan.port}/v1",
-        "models": [model.name for model in gateway_plan.models],
+        "url": f"http://{door.bind}:{door.port}/v1",
+        "models": [model.name for model in door.models],
         "keys": pulumi.Output.secret(dict(gateway.keys)),
         **proof.results,
-        **({"monitoring": dict(watched.urls)} if watched is not None else {}),
     }
 
 
-def _hosts(plan: Plan, project: Path, facts: Mapping[str, HostFacts]) -> Iterator[tuple[str, HostBase]]:
-    """Makes hosts ready, and gives those on which something runs."""
+def _hosts(
+    plan: Plan, project: Path, facts: Mapping[str, HostFacts], before: Sequence[pulumi.Resource]
+) -> Iterator[tuple[str, HostBase]]:
+    """Makes hosts ready once all `before` are, and gives those on which something runs."""
     used = {replica.host for replica in plan.replicas} | ({plan.gateway.host} if plan.gateway is not None else set())
     for name, host in plan.hosts.items():
         if name not in facts:
             continue
         ready = None
+        opts = pulumi.ResourceOptions(depends_on=list(before)) if before else None
         if host.prerequisites is not None:
-            ready = HostPrerequisites(f"{name}-prerequisites", name, host.prerequisites, project)
+            ready = HostPrerequisites(f"{name}-prerequisites", name, host.prerequisites, project, opts)
         if name in used:
-            yield name, HostBase(name, place_of(host, plan.stack, project, facts[name]), ready=ready)
+            yield name, HostBase(name, place_of(host, plan.stack, project, facts[name]), opts, ready=ready)
