@@ -109,29 +109,34 @@ def row(make: Callable[[int], Contestant], upstream: int, folder: Path, seconds:
     )
 
 
-def table(rows: list[Row]) -> None:
-    """What was measured, then the ratios."""
+def heading() -> None:
+    """The names of the columns."""
     print(f"{'':44} {'requests/s':>10} {'per core':>9} {'p50 ms':>7} {'p99 ms':>7} {'at/s':>5}", end="")
-    print(f" {'events/s':>9} {'per core':>9} {'MiB':>6}")
-    for one in rows:
-        print(
-            f"{one.name:44} {one.rate:10.0f} {one.per_core:9.0f} {one.p50_ms:7.2f} {one.p99_ms:7.2f} {one.at:5}", end=""
-        )
-        print(f" {one.events:9.0f} {one.events_per_core:9.0f} {one.memory_mib:6.0f}")
+    print(f" {'events/s':>9} {'per core':>9} {'MiB':>6}", flush=True)
+
+
+def line(one: Row) -> None:
+    """What was measured of one gateway."""
+    print(f"{one.name:44} {one.rate:10.0f} {one.per_core:9.0f} {one.p50_ms:7.2f} {one.p99_ms:7.2f} {one.at:5}", end="")
+    print(f" {one.events:9.0f} {one.events_per_core:9.0f} {one.memory_mib:6.0f}", flush=True)
+
+
+def ratios(rows: list[Row]) -> None:
+    """Each of ours beside the others."""
     nginx, lite = rows[0], next((one for one in rows if "LiteLLM" in one.name), None)
     print()
     for one in rows[1:]:
         if one is lite:
             continue
-        line = f"{one.name}: {one.per_core / nginx.per_core:.2f} of nginx in requests per core, "
-        line += f"{one.events_per_core / nginx.events_per_core:.2f} in streamed events, "
-        line += f"p99 {one.p99_ms - nginx.p99_ms:+.2f} ms"
+        said = f"{one.name}: {one.per_core / nginx.per_core:.2f} of nginx in requests per core, "
+        said += f"{one.events_per_core / nginx.events_per_core:.2f} in streamed events, "
+        said += f"p99 {one.p99_ms - nginx.p99_ms:+.2f} ms"
         if lite is not None:
-            line += (
+            said += (
                 f"; {one.per_core / lite.per_core:.0f} times LiteLLM, {one.events_per_core / lite.events_per_core:.0f} "
             )
-            line += "times in streamed events"
-        print(line)
+            said += "times in streamed events"
+        print(said)
 
 
 def main() -> None:
@@ -166,7 +171,12 @@ def main() -> None:
         if not chosen.without_litellm:
             makers.append(lambda engine: contestants.litellm(folder, free_port(), engine))
         try:
-            table([row(make, port, folder, chosen.seconds) for make in makers])
+            heading()
+            rows = []
+            for make in makers:
+                rows.append(row(make, port, folder, chosen.seconds))
+                line(rows[-1])
+            ratios(rows)
         finally:
             upstream.terminate()
             upstream.wait(5)

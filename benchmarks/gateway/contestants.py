@@ -18,6 +18,20 @@ from berth.planner.plan import GatewayPlan, KeyPlan, ModelRoute, RevisionShare
 
 KEY = "sk-benchmark-0123456789abcdef0123456789abcdef"
 MODELS = ("tinyllama", "qwen", "yi")
+ANSWER = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "qwen",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "Hello! How can I help you today?"},
+            "finish_reason": "stop",
+        },
+    ],
+    "usage": {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18},
+}
 GATEWAY_CORE, OTHER_CORE = "0", "1"
 
 
@@ -77,17 +91,8 @@ http {{
 
 def upstream(folder: Path, port: int) -> subprocess.Popen[bytes]:
     """Answers every request with one small chat completion."""
-    message = {"role": "assistant", "content": "Hello! How can I help you today?"}
-    answer = {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "qwen",
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18},
-    }
     servers = f"""server {{ listen 127.0.0.1:{port} backlog=4096; default_type application/json;
-      location / {{ return 200 '{json.dumps(answer)}'; }} }}"""
+      location / {{ return 200 '{json.dumps(ANSWER)}'; }} }}"""
     return nginx(folder, "upstream", OTHER_CORE, servers)
 
 

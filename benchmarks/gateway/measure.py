@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import programs
-from contestants import OTHER_CORE, Contestant
+from contestants import ANSWER, OTHER_CORE, Contestant
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 PROMPT = "Tell me about the sea. " * 30
@@ -159,14 +159,18 @@ async def serve_streams(port: int) -> asyncio.Server:
     end = b"data: [DONE]\n\n"
     last = f"{len(end):x}\r\n".encode() + end + b"\r\n0\r\n\r\n"
 
+    content = json.dumps(ANSWER).encode()
+    whole = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+    whole += f"content-length: {len(content)}\r\n\r\n".encode() + content
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-                await reader.readexactly(int(length[1]) if length else 0)
-                if head.startswith(b"GET"):
-                    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                asked = await reader.readexactly(int(length[1]) if length else 0)
+                if b'"stream": true' not in asked and b'"stream":true' not in asked:
+                    writer.write(whole)
                     continue
                 writer.write(
                     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
