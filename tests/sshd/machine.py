@@ -89,11 +89,13 @@ _OF_SYSTEMD = (
 )
 
 
-def start(engine: Engine, kind: Kind, *, hardware: str = "none", repository: Path | None = None) -> SshMachine:
+def start(
+    engine: Engine, kind: Kind, *, hardware: str = "none", repository: Path | None = None, image: str | None = None
+) -> SshMachine:
     """Starts a machine of a kind and lets a key in; the caller removes `.machine`. About two seconds.
 
-    `hardware` is a folder of tests/machines/recorded, `repository` what is mounted at /srv/repository. The address is
-    a port of this machine's loopback, so it stays through reboots.
+    `hardware` is a folder of tests/machines/recorded, `repository` what is mounted at /srv/repository, `image` a copy
+    of such a machine's disk. The address is a port of this machine's loopback, so it stays through reboots.
 
     Raises:
         Unavailable: the kind's image cannot be made here.
@@ -103,7 +105,7 @@ def start(engine: Engine, kind: Kind, *, hardware: str = "none", repository: Pat
     options += ["--volume", f"{HARDWARE / hardware}:/etc/stand-in:ro"]
     options += _OF_SYSTEMD if kind.systemd else ()
     options += () if repository is None else ("--volume", f"{repository}:/srv/repository:ro")
-    machine = Machine.start(engine, kind.image(engine), *options, systemd=kind.systemd)
+    machine = Machine.start(engine, image or kind.image(engine), *options, systemd=kind.systemd)
     try:
         key = _key()
         host_key = _let_in(machine, key.with_suffix(".pub").read_text().strip())

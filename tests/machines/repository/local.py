@@ -94,7 +94,7 @@ def _cached(name: str, make: Callable[[Path], None]) -> LocalRepository:
     with alone(f"repository-{name}"):
         folder = cache_folder() / f"repository-{name}-{_recipe()}"
         if not folder.exists():
-            for old in cache_folder().glob(f"repository-{name}-*"):
+            for old in cache_folder().glob("repository-*"):
                 if time.time() - old.stat().st_mtime > UNUSED_S:
                     shutil.rmtree(old, ignore_errors=True)
             new = folder.with_suffix(".new")

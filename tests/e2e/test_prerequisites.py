@@ -1,0 +1,133 @@
+"""A bare Debian machine over SSH is made ready to serve, and kept so: the whole way, through the real Pulumi CLI.
+
+Everything on the machine is real but the driver and its cards (tests/machines): systemd, apt, dpkg, Docker and
+NVIDIA's container toolkit. The tests are the stations of one machine's life, in their order; each can run alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+from conftest import sweep
+from prerequisites.breakages import BREAKAGES, Breakage
+from prerequisites.playground import snapshot, write_stack
+from project import Done, Project
+
+from tests.machines.engine import Engine
+from tests.machines.fixtures import machine_engine, or_skip
+from tests.machines.kinds import DEBIAN_13_SERVER
+from tests.machines.machine import Machine
+from tests.machines.repository.local import PROBE, local_repository
+from tests.sshd.machine import SshMachine, start
+
+__all__ = ["machine_engine"]
+
+pytestmark = [pytest.mark.pulumi, pytest.mark.systemd]
+
+STACK = "box"
+KINDS = {
+    *("Limits", "PackageRepository", "UnattendedUpgrades", "Packages", "DockerEngine", "DockerConfiguration", "User"),
+    *("ContainerToolkit", "NvidiaDriver", "LoadedDriver", "PersistenceMode", "CdiSpecification"),
+}
+JOURNAL = re.compile(r"f \d+ root:systemd-journal \./var/log/journal/\S+ -> $")
+"""A new login's own journal file."""
+DRIFT = re.compile(
+    r"^ +\S+ berth:\S+: \((?:update|create|delete|replace)\)$(?:\n +\[id=.*)?\n.*::(\S+)\]$", re.MULTILINE
+)
+"""The names of resources that a preview would change."""
+ONE_DONE = re.compile(r"^Resources:\n +[~+] 1 (?:updated|created)\n +\d+ unchanged$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Life:
+    """A machine, and the project whose stack describes it."""
+
+    there: SshMachine
+    project: Project
+
+    @property
+    def machine(self) -> Machine:
+        """The machine, as its root sees it."""
+        return self.there.machine
+
+    @cached_property
+    def first_up(self) -> Done:
+        """The update that makes it ready, run when it is asked for first."""
+        return self.project.up(STACK).ok()
+
+    def do(self, script: str) -> str:
+        """What a script run there as root wrote; it must succeed."""
+        ran = self.machine.run(["sh", "-euc", script], timeout_s=120)
+        assert ran.code == 0, ran
+        return ran.out
+
+
+@pytest.fixture(scope="module")
+def life(machine_engine: Engine, cli: Path) -> Iterator[Life]:
+    """An untouched machine with a card, and a stack for it."""
+    with or_skip("machine with package repositories"):
+        repository = local_repository(machine_engine)
+        there = start(machine_engine, DEBIAN_13_SERVER, hardware="rtx5090", repository=repository.served)
+    try:
+        with tempfile.TemporaryDirectory(prefix="berth-") as folder:
+            project = Project.copy(Path(folder), cli)
+            write_stack(project, STACK, {"box": there}, repository)
+            yield Life(there, project)
+            sweep(project)
+    finally:
+        there.machine.remove()
+
+
+@pytest.fixture
+def ready(life: Life) -> Life:
+    """The machine once it was made ready."""
+    assert life.first_up.status == 0
+    return life
+
+
+def test_a_preview_lists_every_change_and_touches_nothing(life: Life) -> None:
+    before = snapshot(life.machine)
+    preview = life.project.pulumi(STACK, "preview").ok()
+    changed = {line for line in snapshot(life.machine) ^ before if not JOURNAL.match(line)}
+    assert changed == set()
+    assert set(re.findall(r"berth:host:(\w+)", preview.output)) == KINDS
+    assert "the machine will be rebooted, reboot: allowed says so" in preview.output
+
+
+def test_an_update_makes_it_ready_and_a_second_finds_nothing(life: Life) -> None:
+    assert "rebooting box: driver 580.105.08 on disk, nouveau loaded" in life.first_up.output
+    life.project.unchanged(STACK).ok()
+    life.do(f"docker import /srv/repository/{PROBE} probe")
+    run = "docker run --rm --network none --device nvidia.com/gpu=all probe nvidia-smi -L"
+    assert life.do(f"su free -c '{run}'").startswith("GPU 0: NVIDIA GeForce RTX 5090 (UUID: GPU-")
+    assert life.do("dpkg --audit") == ""
+
+
+@pytest.mark.parametrize("breakage", BREAKAGES, ids=lambda breakage: breakage.name)
+def test_what_is_broken_by_hand_is_one_drift_and_repaired_alone(ready: Life, breakage: Breakage) -> None:
+    broken = ready.machine.run(["sh", "-euc", breakage.hand], timeout_s=120)
+    assert broken.code == 0, broken
+    assert ready.machine.run(["sh", "-c", breakage.whole]).code != 0
+    preview = ready.project.pulumi(STACK, "preview", "--diff").ok().output
+    assert DRIFT.findall(preview) == [f"box-{breakage.resource}"], preview
+    shown = preview[preview.index(f"::box-{breakage.resource}]") :]
+    assert all(word in shown for word in breakage.words), shown
+    assert ONE_DONE.search(ready.project.up(STACK).ok().output)
+    repaired = ready.machine.run(["sh", "-c", breakage.whole])
+    assert repaired.code == 0, repaired
+
+
+def test_a_destroy_keeps_what_others_may_use(ready: Life) -> None:
+    ready.project.unchanged(STACK).ok()
+    before = ready.do("dpkg-query -Wf '${Package} ${Version} ${db:Status-Abbrev}\\n'")
+    ready.project.destroy(STACK).ok()
+    assert ready.do("dpkg-query -Wf '${Package} ${Version} ${db:Status-Abbrev}\\n'") == before
+    assert ready.do("systemctl is-active docker nvidia-persistenced").split() == ["active", "active"]
+    assert "resources" not in json.loads(ready.project.state(STACK))["checkpoint"]["latest"]
