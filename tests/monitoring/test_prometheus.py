@@ -74,9 +74,9 @@ def test_every_graph_of_the_models_has_something_to_show(prometheus: str, engine
     assert {replica.engine.version for replica in plan.replicas} == {"0.32.0"}
     made = configuration(plan, "here", gpu_port=None)
     made["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    for job in made["scrape_configs"]:
-        for target in job["static_configs"]:
-            target["targets"] = [f"127.0.0.1:{engine}"]
+    made["scrape_configs"] = [job for job in made["scrape_configs"] if job["job_name"] == "engines"]
+    for target in made["scrape_configs"][0]["static_configs"]:
+        target["targets"] = [f"127.0.0.1:{engine}"]
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(made))
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules(plan, "here", gpu=False)))
     port = free_ports(1)[0]
