@@ -134,6 +134,7 @@ class HostPrerequisites(pulumi.ComponentResource):
             key=(self._project / plan.key_file).read_text() if plan.key_file is not None else "",
             key_url=plan.key_url or "",
             fingerprint=plan.fingerprint,
+            signed=plan.signed,
             obsolete=list(plan.obsolete),
         )
         return PackageRepository(f"{self._host}-repository-{plan.name}", want, self._after(needs))

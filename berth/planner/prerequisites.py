@@ -148,6 +148,7 @@ def _repository(machine: Machine, owner: Owner, over: Override | None, notes: li
         name=base.name,
         uri=over.uri or base.uri,
         fingerprint=fingerprint,
+        signed=base.signed,
         key_file=over.key,
         key_url=None if over.key is not None else base.key,
         suite=suite if apt else "",

@@ -15,7 +15,8 @@ Manager = Literal["apt", "dnf"]
 class RepositoryPlan:
     """A package repository. Its key is a file of the project (`key_file`) or fetched by the host (`key_url`).
 
-    `suite`, `components` and `architecture` are apt's; `obsolete` are files of older guides that declare the same.
+    `suite`, `components` and `architecture` are apt's, `signed` is what dnf must hold against the key; `obsolete` are
+    files of older guides that declare the same.
     """
 
     owner: Owner
@@ -27,6 +28,7 @@ class RepositoryPlan:
     suite: str = ""
     components: tuple[str, ...] = ()
     architecture: str = ""
+    signed: Literal["packages", "metadata", "both"] = "packages"
     obsolete: tuple[str, ...] = ()
 
 

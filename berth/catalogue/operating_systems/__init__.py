@@ -27,6 +27,7 @@ class Repository:
         suite: apt's suite, `/` for a flat repository; empty for dnf.
         key: the address of the signing key.
         fingerprint: the key's full fingerprint; None where none is known to compare with.
+        signed: what its publisher signs, where dnf must be told.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Repository:
     components: tuple[str, ...]
     key: str
     fingerprint: str | None
+    signed: Literal["packages", "metadata", "both"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +137,7 @@ def _repository(system: System, owner: Owner, architecture: str) -> Repository |
         components=tuple(where.get("components", ())),
         key=where["key"].format(**words),
         fingerprint=signed.get("fingerprint"),
+        signed=where.get("signed", "packages"),
     )
 
 
