@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
 import pulumi
 
@@ -165,6 +166,8 @@ class Gateway(pulumi.ComponentResource):
         program = self._file("watch.py", path, watcher.PROGRAM)
         tls = plan.tls
         tls_files = [place.absolute(file) for file in (tls.certificate, tls.key) if file] if tls else []
+        # Their folders: a file that is renamed over one that was mounted by itself is never seen.
+        tls_folders = sorted({str(PurePosixPath(file).parent) for file in tls_files})
         argv = watcher.command(
             "python3" if self._boxed else f"{place.environment_path(_ENVOY)}/bin/python",
             path,
@@ -182,7 +185,7 @@ class Gateway(pulumi.ComponentResource):
                 name=name,
                 argv=argv,
                 environment={"BERTH_PROGRAM": digest(watcher.PROGRAM)},
-                container=self._container(images[0], path, *tls_files) if self._boxed else None,
+                container=self._container(images[0], path, *tls_folders) if self._boxed else None,
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[*self._host.services, program, process]),
         )

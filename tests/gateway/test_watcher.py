@@ -107,9 +107,7 @@ async def test_a_busy_engine_with_a_full_queue_stays(one: Any, engine: Any, watc
     waiting = asyncio.create_task(one.chat("tiny"))
     answer = await stream
     assert answer.text.endswith("[DONE]\n\n")
-    probes = [request for request in engine.requests if request.json.get("max_tokens") == 1]
     assert "frozen" not in log.read_text()
-    assert len(probes) <= 1, "what moves is not asked"
     assert await one.healthy("tiny@main") == {engine.address}
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
