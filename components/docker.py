@@ -30,7 +30,7 @@ if python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2> /dev/null; t
 mkdir -p -- {cache} || exit 1
 docker=docker
 docker version > /dev/null 2>&1 || docker='sudo -n docker'
-exec $docker run --rm --interactive --init --label dev.berth.stack={stack} --network host \\
+exec $docker run --rm --interactive --label dev.berth.stack={stack} --network host \\
   --user "$(id -u):$(id -g)" --env HOME=/tmp --env HTTPS_PROXY --env HTTP_PROXY --env NO_PROXY \\
   --mount {mount} --entrypoint python3 {image} "$@"
 """
@@ -39,7 +39,7 @@ _RUN = """#!/bin/sh
 # Written by Berth: {program} of an image, for looking at files in a folder.
 docker=docker
 docker version > /dev/null 2>&1 || docker='sudo -n docker'
-exec $docker run --rm --interactive --init --label dev.berth.stack={stack} --network none \\
+exec $docker run --rm --interactive --label dev.berth.stack={stack} --network none \\
   --mount {mount} --entrypoint {program} {image} "$@"
 """
 

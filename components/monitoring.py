@@ -60,7 +60,6 @@ class Monitoring(pulumi.ComponentResource):
             image=part.image,
             network="host",
             gpus=cards,
-            access="cdi",
             capabilities=("SYS_ADMIN",),
             labels=_label("gpu"),
         )

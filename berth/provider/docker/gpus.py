@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from berth.facts import HostFacts
-from berth.provider.docker.container import GPU_KIND, GpuAccess
+from berth.provider.docker.container import GPU_KIND, Container, GpuAccess
 from berth.provider.errors import BadInput
 
 _CDI_SINCE = 25
@@ -43,3 +43,8 @@ def _knows(facts: HostFacts, cards: Sequence[int]) -> bool:
         for device in file.devices
     }
     return major >= _CDI_SINCE and bool(facts.docker.cdi_dirs) and wanted <= listed
+
+
+def as_asked(container: Container | None) -> Container | None:
+    """A container as it was asked for: how it gets its cards is not."""
+    return None if container is None else container.model_copy(update={"access": "none"})

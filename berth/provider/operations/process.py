@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
 from berth.provider.command import Command, shell
 from berth.provider.docker.container import Container
+from berth.provider.docker.gpus import access, as_asked
 from berth.provider.docker.manager import Docker
 from berth.provider.errors import BadInput
 from berth.provider.host import Host
@@ -30,6 +31,7 @@ class Supervision(Want):
     unit_prefix: str = "berth"
     supervisor_folder: str = ""
     supervisorctl: str = ""
+    name: str
     container: Container | None = None
 
     def manager(self) -> Manager:
@@ -41,6 +43,9 @@ class Supervision(Want):
         return Supervisord(self.supervisor_folder, self.supervisorctl)
 
 
+S = TypeVar("S", bound=Supervision)
+
+
 class ProcessWant(Supervision):
     """A process; times in seconds. `ports` are what it listens on, refused beforehand when somebody else does.
 
@@ -49,7 +54,6 @@ class ProcessWant(Supervision):
     `state` and `definition` are there to be observed: the process runs what is declared, in files that nobody edited.
     """
 
-    name: str
     folder: str
     argv: list[str] = Field(min_length=1)
     environment: dict[str, str] = {}
@@ -105,7 +109,7 @@ class Process(Operation[ProcessWant]):
         update: dict[str, Any] = {"state": found.state, "definition": definition(found, seen, want.manager())}
         if seen is not None:
             fields = seen.model_dump(mode="json", include=_SHARED) | {"start_timeout_s": seen.ready_limit_s}
-            update |= fields | {"ports": seen.about.get("ports", []), "container": seen.container}
+            update |= fields | {"ports": seen.about.get("ports", []), "container": as_asked(seen.container)}
             update["image"] = seen.about.get("image", "")
         return want.model_copy(update=update)
 
@@ -137,6 +141,7 @@ class Process(Operation[ProcessWant]):
         if want is None:
             await super().apply(host, want, have)
             return
+        want = await with_cards(host, want)
         service, manager = want.service(), want.manager()
         before = await status(host.quietly(), service, manager)
         await super().apply(host, want, have)
@@ -146,6 +151,18 @@ class Process(Operation[ProcessWant]):
             for command in manager.stop(service):
                 await host.run(command)
             raise
+
+
+async def with_cards(host: Host, want: S) -> S:
+    """The declaration with the way in which this host gives a container its cards.
+
+    Raises:
+        BadInput: it knows no way.
+    """
+    if want.container is None or not want.container.gpus:
+        return want
+    found = access(await host.facts(), want.container.gpus, where=f"{want.name} on {host.name}")
+    return want.model_copy(update={"container": want.container.model_copy(update={"access": found})})
 
 
 async def refuse_others(host: Host, want: Supervision, service: Service, ports: Sequence[int]) -> None:

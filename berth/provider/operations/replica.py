@@ -12,11 +12,18 @@ from pydantic import Field
 from berth.engines.contract import Engine
 from berth.engines.registry import ENGINES
 from berth.provider.command import Command, put, shell
-from berth.provider.docker.container import Container
-from berth.provider.docker.gpus import access
+from berth.provider.docker.gpus import as_asked
 from berth.provider.host import Host
 from berth.provider.operation import Operation
-from berth.provider.operations.process import Supervision, definition, forget, refuse_others, remove, restart
+from berth.provider.operations.process import (
+    Supervision,
+    definition,
+    forget,
+    refuse_others,
+    remove,
+    restart,
+    with_cards,
+)
 from berth.provider.supervision.managers import files
 from berth.provider.supervision.service import Service
 from berth.provider.supervision.status import status
@@ -153,7 +160,7 @@ class Replica(Operation[ReplicaWant]):
             update |= {key: seen.about[key] for key in _DECLARED if key in seen.about}
             update |= {"log": seen.log, "locks": list(seen.locks), "stop_timeout_s": seen.stop_timeout_s}
             update |= {"start_timeout_s": seen.ready_limit_s}
-            update |= {"container": _asked(seen.container)}
+            update |= {"container": as_asked(seen.container)}
             update |= {key: seen.about.get(key, ReplicaWant.model_fields[key].default) for key in _LATER}
             update |= {"secrets": await _secrets(host, want, seen.secrets)}
         return want.model_copy(update=update)
@@ -192,7 +199,7 @@ class Replica(Operation[ReplicaWant]):
                 await super().apply(host, None, have)
                 await have.route().remove(host)
             return
-        want, have = await _with_cards(host, want), None if have is None else await _with_cards(host, have)
+        want, have = await with_cards(host, want), None if have is None else await with_cards(host, have)
         steps = self.steps(want, have)
         if steps and have is not None and have.state in {"running", "outdated"}:
             async with have.route().turn(host):  # replicas of one revision go one after the other: one always serves
@@ -266,19 +273,6 @@ async def _secrets(host: Host, want: ReplicaWant, there: Sequence[str]) -> dict[
         name: value if hashlib.sha256(value.encode()).hexdigest() == digest else "another"
         for name, value, digest in zip(there, values, digests, strict=True)
     }
-
-
-def _asked(container: Container | None) -> Container | None:
-    """A container as it was asked for: how it gets its cards is not."""
-    return None if container is None else container.model_copy(update={"access": "none"})
-
-
-async def _with_cards(host: Host, want: ReplicaWant) -> ReplicaWant:
-    """The declaration with the way in which this host gives a container its cards."""
-    if want.container is None or not want.container.gpus:
-        return want
-    found = access(await host.facts(), want.container.gpus, where=f"{want.name} on {host.name}")
-    return want.model_copy(update={"container": want.container.model_copy(update={"access": found})})
 
 
 # Where Docker publishes a port without a process of its own, only the client's end is on this host.
