@@ -8,6 +8,7 @@ from berth.gateway.clients import views
 from berth.gateway.errors import direct, direct_filled, error, literal
 from berth.gateway.names import (
     BODY_NAMESPACE,
+    CLIENT_KNOWN,
     JSON_TO_METADATA,
     JSON_TYPE,
     NOWHERE_CLUSTER,
@@ -51,7 +52,8 @@ def refusals(plan: GatewayPlan, body_path: str) -> list[Json]:
             "name": "body",
             "match": with_headers(body, [_IS_JSON]),
             "route": {"cluster": NOWHERE_CLUSTER},
-            "typed_per_filter_config": {JSON_TO_METADATA: _on()},
+            # The model makes the routes be tried again; that the client is known needs no turn of its own.
+            "typed_per_filter_config": {JSON_TO_METADATA: _on(), CLIENT_KNOWN: _off()},
         },
         {
             "name": "body of another type",
@@ -116,6 +118,10 @@ def _unknown_path_model(served: str, headers: list[Json]) -> Json:
         "match": with_headers({"safe_regex": {"regex": "(?:/m/.*|/v1/models/.+)"}}, headers),
         **direct(404, error(message, _INVALID, "model_not_found", "model")),
     }
+
+
+def _off() -> Json:
+    return typed("envoy.config.route.v3.FilterConfig", disabled=True)
 
 
 def _on() -> Json:
