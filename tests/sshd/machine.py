@@ -127,5 +127,6 @@ def _key() -> Path:
     path = cache_folder() / f"machine-key-{os.getpid()}"
     if not path.exists():
         make_key(path)
-        atexit.register(lambda: [made.unlink(missing_ok=True) for made in (path, path.with_suffix(".pub"))])
+        atexit.register(path.unlink, missing_ok=True)
+        atexit.register(path.with_suffix(".pub").unlink, missing_ok=True)
     return path
