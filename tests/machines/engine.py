@@ -22,6 +22,22 @@ RUN = Path("/run/berth-test-docker")
 BRIDGE = "berth-test0"
 BRIDGE_ADDRESS = "10.213.77.1/24"  # only reachable on this machine; any private network that is seldom used will do
 START_S = 60.0
+
+NVIDIA_RUNTIME = RUN / "nvidia-runtime"
+NVIDIA_ASKED = RUN / "nvidia-asked"
+"""What containers asked of the runtime `nvidia` of our engine, a line each."""
+
+_NVIDIA = f"""#!/bin/sh
+# Stands in for nvidia-container-runtime, which needs a driver: notes the cards that a container asks for.
+previous= bundle=
+for word in "$@"; do
+  case $previous in --bundle | -b) bundle=$word ;; esac
+  case $word in --bundle=*) bundle=${{word#*=}} ;; esac
+  previous=$word
+done
+if [ -n "$bundle" ]; then grep -o 'NVIDIA_VISIBLE_DEVICES=[^"]*' "$bundle/config.json" >> {NVIDIA_ASKED}; fi
+exec runc "$@"
+"""
 INOTIFY_INSTANCES = 1024
 
 
@@ -124,7 +140,10 @@ def _start_ours() -> Engine:
         *("--pidfile", str(RUN / "dockerd.pid")),
         *("--bridge", BRIDGE),
         *("--host", engine.host),
+        *("--add-runtime", f"nvidia={NVIDIA_RUNTIME}"),
     ]
+    NVIDIA_RUNTIME.write_text(_NVIDIA)
+    NVIDIA_RUNTIME.chmod(0o755)
     (RUN / "dockerd.pid").unlink(missing_ok=True)
     with log.open("wb") as output:
         daemon = subprocess.Popen(

@@ -1,49 +1,62 @@
-"""An image with the stand-in engine on its PATH, made on the spot from the test machine's."""
+"""Images with the stand-in engine, and with Envoy, on their PATH, made on the spot from the test machine's."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import tarfile
+from collections.abc import Mapping
+from pathlib import Path
 
 from tests.engine_standin.standin import SOURCE, START
 from tests.machines.engine import Engine
 from tests.machines.image import machine_image
 
 _PLACE = "/opt/engine"
+_PYTHON = b'#!/bin/sh\nexec /usr/bin/python3 "$@"\n'
 
 
 def engine_image(engine: Engine, tag: str = "") -> str:
     """The image's name; the Docker engine keeps it for the next session. `tag` gives it another content and name."""
-    recipe = hashlib.sha256((SOURCE.read_text() + START + tag).encode()).hexdigest()[:12]
-    name = f"berth-test-engine:{recipe}"
+    files = {
+        f"{_PLACE}/vllm.py": (SOURCE.read_bytes(), 0o644),
+        f"{_PLACE}/bin/vllm": (START.encode(), 0o755),
+        f"{_PLACE}/bin/python": (_PYTHON, 0o755),
+        f"{_PLACE}/tag": (tag.encode(), 0o644),
+    }
+    path = f"{_PLACE}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return _image(engine, "engine", files, f"ENV PATH={path}", 'ENTRYPOINT ["vllm"]', "WORKDIR /opt")
+
+
+def envoy_image(engine: Engine, binary: str) -> str:
+    """The same for the gateway: Envoy on the PATH of a Debian, as its own image has it on an Ubuntu's."""
+    return _image(engine, "envoy", {"/usr/local/bin/envoy": (Path(binary).read_bytes(), 0o755)}, 'ENTRYPOINT ["envoy"]')
+
+
+def _image(engine: Engine, kind: str, files: Mapping[str, tuple[bytes, int]], *changes: str) -> str:
+    base = machine_image(engine)
+    digest = hashlib.sha256(repr((base, changes, sorted(files))).encode())
+    for content, _ in files.values():
+        digest.update(content)
+    name = f"berth-test-{kind}:{digest.hexdigest()[:12]}"
     if engine.run("image", "inspect", name).returncode == 0:
         return name
-    container = engine.out("create", machine_image(engine), "true")
+    container = engine.out("create", base, "true")
     try:
-        done = engine.run("cp", "-", f"{container}:/", stdin=_content(tag))
+        done = engine.run("cp", "-", f"{container}:/", stdin=_archive(files), timeout_s=300)
         if done.returncode != 0:
             raise RuntimeError(done.stderr.decode())
-        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        changes = (f"ENV PATH={_PLACE}/bin:{path}", 'ENTRYPOINT ["vllm"]', "CMD []", "WORKDIR /opt")
         engine.out("commit", *(word for change in changes for word in ("--change", change)), container, name)
     finally:
         engine.run("rm", container)
     return name
 
 
-def _content(tag: str) -> bytes:
+def _archive(files: Mapping[str, tuple[bytes, int]]) -> bytes:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        for path, text, mode in (
-            (f"{_PLACE}/vllm.py", SOURCE.read_text(), 0o644),
-            (f"{_PLACE}/bin/vllm", START, 0o755),
-            (f"{_PLACE}/tag", tag, 0o644),
-        ):
+        for path, (content, mode) in files.items():
             entry = tarfile.TarInfo(path.lstrip("/"))
-            entry.size, entry.mode = len(text.encode()), mode
-            tar.addfile(entry, io.BytesIO(text.encode()))
-        link = tarfile.TarInfo(f"{_PLACE}/bin/python".lstrip("/"))
-        link.type, link.linkname = tarfile.SYMTYPE, "/usr/bin/python3"
-        tar.addfile(link)
+            entry.size, entry.mode = len(content), mode
+            tar.addfile(entry, io.BytesIO(content))
     return archive.getvalue()
