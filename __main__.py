@@ -12,7 +12,7 @@ from berth.report.lines import lines
 from berth.shapes import read
 from berth.spec import SpecError, load
 from components.observed import observe
-from components.stack import build, problems, refuse, refuse_after, unasked
+from components.stack import build, problems, refuse, unasked
 
 name = pulumi.get_stack()
 project = Path(__file__).resolve().parent
@@ -42,6 +42,6 @@ elif plan.unbuilt:
 else:
     outputs = build(plan, project, facts, observed.away)
     if lacking:
-        refuse_after(lacking)
+        refuse(lacking)
     for key, value in outputs.items():
         pulumi.export(key, value)

@@ -30,18 +30,13 @@ _SHOWN = 32
 
 
 def refuse(found: Sequence[str]) -> NoReturn:
-    """Ends the program with a line for each problem and nothing else."""
-    for line in found:
-        pulumi.log.error(line)
-    sys.exit(_SHOWN)
+    """Ends the program with a line for each problem, once everything that it has declared is made.
 
-
-def refuse_after(found: Sequence[str]) -> NoReturn:
-    """Ends the program as `refuse` does, once everything that it has declared is made; Pulumi then deletes nothing."""
+    Pulumi then deletes nothing. What is asked of the engine and not waited for would end as a warning of Python's.
+    """
     _sync_await(wait_for_rpcs())
     for line in found:
         pulumi.log.error(line)
-    _sync_await(wait_for_rpcs())  # what logging asks of the engine, too
     sys.exit(_SHOWN)
 
 
@@ -116,7 +111,7 @@ def build(
 
 def _outputs(door: GatewayPlan, gateway: Gateway, proof: Proof) -> Mapping[str, Any]:
     return {
-        "url": f"http://{door.bind}:{door.port}/v1",
+        **gateway.outputs,
         "models": [model.name for model in door.models],
         "keys": pulumi.Output.secret(dict(gateway.keys)),
         **proof.results,
