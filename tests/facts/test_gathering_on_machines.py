@@ -77,6 +77,26 @@ async def test_every_login_sees_one_machine_with_its_own_rights(start_machine: S
     assert comparable(odd) == comparable(root)
 
 
+# STAND-IN for an nvidia-smi in a pod: it tells of a card and of none of the processes on it. One has the card open.
+POD_CARD = r"""
+printf '#!/bin/sh\ncase $* in *gpu=*) echo "%s" ;; esac\n' "$1" > /usr/local/bin/nvidia-smi
+chmod +x /usr/local/bin/nvidia-smi
+mkdir -p /dev /srv/logs
+: > /dev/nvidia0
+setsid sh -c 'exec sleep 600 7< /dev/nvidia0 > /srv/logs/chat.log' < /dev/null > /dev/null 2>&1 &
+until [ -e /srv/logs/chat.log ]; do :; done
+"""
+CARD = "0, GPU-1, NVIDIA A40, 46068, 40000, 8.6, Enabled, 300.00, 300.00, 100.00, 300.00, Enabled, [N/A], 570.124.06"
+
+
+async def test_in_a_pod_who_has_a_card_open_is_found(start_machine: StartMachine, login: Login) -> None:
+    there = start_machine(POD)
+    assert there.machine.run(["sh", "-c", POD_CARD, "card", CARD]).code == 0
+    facts = await login(there, "root").facts()
+    assert [gpu.name for gpu in facts.gpus] == ["NVIDIA A40"]
+    assert [(one.uuid, one.memory, one.output) for one in facts.gpu_processes] == [("", 0, "/srv/logs/chat.log")]
+
+
 async def test_a_pod_without_systemd(start_machine: StartMachine, login: Login) -> None:
     facts = await login(start_machine(POD), "root").facts()
     assert (facts.systemd, facts.init, facts.units) == (False, "supervisord", {})

@@ -14,7 +14,8 @@ QUERY = (
 )
 """What nvidia-smi is asked for; its banner is for people and changes."""
 
-# In a container the driver tells of no process, so those that have a card open are listed, without what they use.
+# A driver that hangs is given up before the whole gathering would be. In a container the driver tells of no process, so
+# those that have a card open are listed, without what they use.
 SCRIPT = (
     r"""
 part pci
@@ -26,16 +27,19 @@ for device in /sys/bus/pci/devices/*; do
   echo "${device##*/} $class $id ${driver##*/}"
 done
 if ! has nvidia-smi; then return; fi
-part gpus; within 30 nvidia-smi --query-gpu="""
+part gpus; within 20 nvidia-smi --query-gpu="""
     + QUERY
-    + r""" --format=csv,noheader,nounits 2>&1; echo "status $?"
+    + r""" --format=csv,noheader,nounits 2>&1
+status=$?; echo "status $status"
+if [ "$status" != 0 ]; then return; fi
 part gpu_processes
-{ used=$(within 30 nvidia-smi --query-compute-apps=gpu_uuid,pid,used_memory --format=csv,noheader,nounits)
+{ used=$(within 10 nvidia-smi --query-compute-apps=gpu_uuid,pid,used_memory --format=csv,noheader,nounits)
   case $used in
     GPU-*) printf '%s\n' "$used" ;;
-    *) for file in /proc/[0-9]*; do
-         case $(readlink "$file"/fd/*) in *'/dev/nvidia'[0-9]*) echo "-, ${file#/proc/}, 0" ;; esac
-       done ;;
+    *) if [ ! -d /run/systemd/system ]; then
+         ls -l /proc/[0-9]*/fd | sed -n -e '/^\/proc\/[0-9]*\/fd:$/{s|^/proc/||;s|/fd:$||;h;}' \
+           -e '/ -> \/dev\/nvidia[0-9]/{g;s/.*/-, &, 0/;p;}' | sort -u
+       fi ;;
   esac
 } | while IFS=', ' read -r uuid pid memory; do
   case $pid in '' | *[!0-9]*) continue ;; esac
@@ -46,7 +50,7 @@ part gpu_processes
   printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$uuid" "$pid" "$memory" "$comm" "$cgroup" "$(readlink "/proc/$pid/fd/1")"
 done
 if [ -n "$(ls /proc/driver/nvidia-nvswitch/devices)" ] || grep -q SW_MNG /sys/class/infiniband/*/device/vpd; then
-  part fabric; within 30 nvidia-smi -q | sed -n '/^ *Fabric$/,/^ *Status/p'
+  part fabric; within 10 nvidia-smi -q | sed -n '/^ *Fabric$/,/^ *Status/p'
 fi
 """
 )
