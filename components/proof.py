@@ -29,7 +29,7 @@ class Proof(pulumi.ComponentResource):
         super().__init__("berth:index:Proof", name, None, opts)
         door = gateway.plan
         late = {
-            "key": next(iter(gateway.keys.values()), pulumi.Output.from_input("")),
+            "key": gateway.key,
             "after": {**gateway.proved, **{name: server.replica.pid for name, server in servers.items()}},
         }
         smoke = SmokeTest(

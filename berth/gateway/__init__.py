@@ -16,13 +16,14 @@ from berth.gateway.endpoints import EndpointState, endpoints, read_endpoints, st
 from berth.gateway.flat import flat_bootstrap
 from berth.gateway.keys import with_keys, without_keys
 from berth.gateway.listener import listeners
-from berth.gateway.names import cluster_name, endpoints_file
+from berth.gateway.names import CERTIFICATE_FILE, cluster_name, endpoints_file
 from berth.gateway.process import DRAIN_S, ENVOY_REQUIREMENT, START, command, envoy_path, validate_command
 from berth.gateway.routes import routes
 from berth.gateway.status import status
 from berth.gateway.tls import secrets
 
 __all__ = [
+    "CERTIFICATE_FILE",
     "CLUSTERS_PATH",
     "CONFIG_DUMP_PATH",
     "DRAIN_S",

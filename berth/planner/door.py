@@ -153,12 +153,17 @@ def _budgets(said: Gateway) -> Iterator[Note]:
 
 
 def _keys(stack: Stack, said: Gateway) -> tuple[KeyPlan, ...]:
-    """The clients with their rights and limits; one named `default` when the file names none."""
+    """The clients with their rights and limits; one named `default` when the file names none.
+
+    Where no client may ask everything, the proof after a deployment gets a generated key of its own.
+    """
     if said.open:
         return ()
-    if not said.keys:
-        return (_key("default", None, (), _merged(said.limits, None)),)
-    return tuple(_key(key.name, key.secret, _models(stack, key), _merged(said.limits, key.limits)) for key in said.keys)
+    keys = [_key(key.name, key.secret, _models(stack, key), _merged(said.limits, key.limits)) for key in said.keys]
+    keys = keys or [_key("default", None, (), _merged(said.limits, None))]
+    if not any(key.free for key in keys):
+        keys.append(KeyPlan(name="proof" if "proof" not in {key.name for key in keys} else "berth-proof"))
+    return tuple(keys)
 
 
 def _key(name: str, secret: str | None, models: tuple[str, ...], limits: Limits) -> KeyPlan:

@@ -241,6 +241,11 @@ class KeyPlan:
     requests_per_minute: int | None = None
     concurrent: int | None = None
 
+    @property
+    def free(self) -> bool:
+        """Whether nothing is kept from this client."""
+        return not self.models and self.requests_per_minute is None and self.concurrent is None
+
 
 @dataclass(frozen=True, kw_only=True)
 class RevisionShare:

@@ -66,8 +66,6 @@ def _of_gateway(stack: Stack) -> Iterator[tuple[str, str]]:
     gateway = stack.gateway
     if gateway is None:
         return
-    if gateway.url is not None:
-        yield "gateway.url", f"another address for clients {_YET}; what is printed names the host"
     limits = (gateway.limits, *(key.limits for key in gateway.keys))
     if any(limit is not None and limit.tokens_per_minute is not None for limit in limits):
         yield "gateway.limits.tokens_per_minute", f"a limit of tokens {_YET}; requests_per_minute and concurrent can"

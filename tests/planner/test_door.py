@@ -34,6 +34,21 @@ def test_a_client_has_the_models_that_any_of_their_names_stands_for():
     assert [key.models for key in gateway.keys] == [("two",), ()]
 
 
+@pytest.mark.parametrize(
+    ("keys", "names"),
+    [
+        ([{"name": "alice", "secret": "a"}, {"name": "bob", "secret": "b", "models": ["one"]}], ["alice", "bob"]),
+        ([{"name": "bob", "secret": "b", "models": ["one"]}], ["bob", "proof"]),
+        ([{"name": "proof", "secret": "b", "limits": {"concurrent": 1}}], ["proof", "berth-proof"]),
+    ],
+)
+def test_the_proof_has_a_key_that_may_ask_everything(keys: list[dict[str, Any]], names: list[str]):
+    gateway = planned({"keys": keys}).gateway
+    assert gateway is not None
+    assert [key.name for key in gateway.keys] == names
+    assert any(key.free for key in gateway.keys)
+
+
 def test_what_a_key_says_of_limits_comes_before_the_gateways():
     keys = [{"name": "alice", "secret": "a", "limits": {"concurrent": 2}}, {"name": "bob", "secret": "b"}]
     gateway = planned({"keys": keys, "limits": {"concurrent": 8, "requests_per_minute": 60}}).gateway
@@ -41,13 +56,14 @@ def test_what_a_key_says_of_limits_comes_before_the_gateways():
     assert gateway.keys == (
         KeyPlan(name="alice", secret="a", concurrent=2, requests_per_minute=60),
         KeyPlan(name="bob", secret="b", concurrent=8, requests_per_minute=60),
+        KeyPlan(name="proof"),
     )
 
 
 def test_the_generated_key_has_the_gateways_limits():
     gateway = planned({"limits": {"concurrent": 3}}).gateway
     assert gateway is not None
-    assert gateway.keys == (KeyPlan(name="default", concurrent=3),)
+    assert gateway.keys == (KeyPlan(name="default", concurrent=3), KeyPlan(name="proof"))
 
 
 def test_tokens_a_minute_are_said_to_be_missing():
