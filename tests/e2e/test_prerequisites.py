@@ -7,9 +7,11 @@ NVIDIA's container toolkit. The tests are the stations of one machine's life, in
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +34,7 @@ __all__ = ["machine_engine"]
 pytestmark = [pytest.mark.pulumi, pytest.mark.systemd]
 
 STACK = "box"
+MANY_TIMES_ONE = 3
 KINDS = {
     *("Limits", "PackageRepository", "UnattendedUpgrades", "Packages", "DockerEngine", "DockerConfiguration", "User"),
     *("ContainerToolkit", "NvidiaDriver", "LoadedDriver", "PersistenceMode", "CdiSpecification"),
@@ -122,6 +125,42 @@ def test_what_is_broken_by_hand_is_one_drift_and_repaired_alone(ready: Life, bre
     assert ONE_DONE.search(ready.project.up(STACK).ok().output)
     repaired = ready.machine.run(["sh", "-c", breakage.whole])
     assert repaired.code == 0, repaired
+
+
+@pytest.fixture
+def copies(machine_engine: Engine) -> Iterator[Callable[[SshMachine, int], list[SshMachine]]]:
+    """Starts machines with copies of another one's disk, so that only one must be made ready."""
+    started: list[SshMachine] = []
+    image = f"berth-test-ready:{os.getpid()}"
+
+    def start_copies(of: SshMachine, count: int) -> list[SshMachine]:
+        repository = local_repository(machine_engine).served
+        machine_engine.out("commit", of.machine.name, image)
+        for _ in range(count):
+            one = start(machine_engine, DEBIAN_13_SERVER, hardware="rtx5090", repository=repository, image=image)
+            started.append(one)
+        return started
+
+    yield start_copies
+    for one in started:
+        one.machine.remove()
+    machine_engine.run("image", "rm", "--force", image)
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(20, marks=pytest.mark.soak)])
+def test_many_machines_with_nothing_to_do_take_little_longer_than_one(
+    ready: Life, copies: Callable[[SshMachine, int], list[SshMachine]], count: int, machine_engine: Engine
+) -> None:
+    hosts = {f"box{number}": one for number, one in enumerate([ready.there, *copies(ready.there, count - 1)])}
+    write_stack(ready.project, "all", hosts, local_repository(machine_engine))
+    ready.project.up("all").ok()
+    took: dict[str, list[float]] = {STACK: [], "all": []}
+    for _ in range(2):  # in turn, so that a slow spell of this machine meets both
+        for stack, times in took.items():
+            begin = time.monotonic()
+            ready.project.pulumi(stack, "preview", "--expect-no-changes").ok()
+            times.append(time.monotonic() - begin)
+    assert min(took["all"]) <= MANY_TIMES_ONE * min(took[STACK]), took
 
 
 def test_a_destroy_keeps_what_others_may_use(ready: Life) -> None:
