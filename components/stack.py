@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,6 +38,7 @@ def refuse(found: Sequence[str]) -> NoReturn:
     _sync_await(wait_for_rpcs())
     for line in found:
         pulumi.log.error(line)
+    warnings.simplefilter("ignore", RuntimeWarning)  # of the stack's outputs, which are registered no more
     sys.exit(_SHOWN)
 
 

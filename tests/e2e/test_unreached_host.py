@@ -112,3 +112,4 @@ def test_a_host_that_goes_away(
     assert "~ 2 to update" in unseen.output, "that replica, and the provider that knows one more host"
     assert "delete" not in unseen.output
     assert "Traceback" not in unseen.output
+    assert "RuntimeWarning" not in unseen.output
