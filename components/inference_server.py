@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pulumi
 
 from berth.engines.registry import ENGINES
@@ -28,7 +30,7 @@ _LOCKS = "/run/lock"
 
 
 class InferenceServer(pulumi.ComponentResource):
-    """A replica of the plan on its host."""
+    """A replica of the plan on its host; started after `earlier`, those on its cards that the plan starts earlier."""
 
     def __init__(
         self,
@@ -37,12 +39,14 @@ class InferenceServer(pulumi.ComponentResource):
         host: HostBase,
         gateway: GatewayPlan | None,
         opts: pulumi.ResourceOptions | None = None,
+        *,
+        earlier: Sequence[pulumi.Resource] = (),
     ) -> None:
         super().__init__("berth:index:InferenceServer", name, None, opts)
         self.plan = plan
         self.image = plan.engine.installation.image if isinstance(plan.engine.installation, ImageEngine) else ""
         self._host = host
-        needs: list[pulumi.Resource] = list(host.services)
+        needs: list[pulumi.Resource] = [*host.services, *earlier]
         if plan.engine.device == "cuda":
             needs += host.gpus_ready
         if host.place.plan.runtime == "docker":

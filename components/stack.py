@@ -93,11 +93,7 @@ def build(
     before: list[pulumi.Resource] = []
     for names in ([name for name in facts if name not in away], [name for name in facts if name in away]):
         hosts = dict(_hosts(plan, project, {name: facts[name] for name in names}, list(before)))
-        servers = {
-            replica.name: InferenceServer(replica.name, replica, hosts[replica.host], plan.gateway)
-            for replica in plan.replicas
-            if replica.host in hosts
-        }
+        servers = dict(_servers(plan, hosts))
         before += [*hosts.values(), *servers.values()]
         if plan.gateway is not None and plan.gateway.host in hosts:
             gateway = Gateway("gateway", plan.gateway, hosts[plan.gateway.host], list(servers.values()))
@@ -118,6 +114,21 @@ def _outputs(door: GatewayPlan, gateway: Gateway, proof: Proof) -> Mapping[str, 
         "keys": pulumi.Output.secret(dict(gateway.keys)),
         **proof.results,
     }
+
+
+def _servers(plan: Plan, hosts: Mapping[str, HostBase]) -> Iterator[tuple[str, InferenceServer]]:
+    """The replicas in the plan's order of starts: on one card, each after the one before it.
+
+    The lock of a card would keep them apart as well, but in any order.
+    """
+    last: dict[tuple[str, int], pulumi.Resource] = {}
+    for replica in plan.replicas:
+        if replica.host in hosts:
+            cards = [(replica.host, card) for card in replica.cards]
+            earlier = [last[card] for card in cards if card in last]
+            server = InferenceServer(replica.name, replica, hosts[replica.host], plan.gateway, earlier=earlier)
+            last.update(dict.fromkeys(cards, server.replica))
+            yield replica.name, server
 
 
 def _hosts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 import uuid
 from collections.abc import Sequence
@@ -69,9 +70,10 @@ class Channel(asyncssh.SSHClientSession[bytes]):
         return f"{password}\n{self._mark}\n".encode()
 
     def write(self, data: bytes) -> None:
-        """Sends standard input, as fast as the machine takes it."""
+        """Sends standard input, as fast as the machine takes it; a command may have ended without reading it."""
         if self._channel is not None and data:
-            self._channel.write(data)
+            with contextlib.suppress(BrokenPipeError):
+                self._channel.write(data)
 
     def write_end(self) -> None:
         """Ends standard input."""

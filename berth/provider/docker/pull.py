@@ -20,7 +20,7 @@ _CURES = (
         ),
     ),
     (
-        r"no such host|dial tcp|i/o timeout|connection refused|Client\\.Timeout|TLS handshake|EOF$|proxyconnect",
+        r"no such host|dial tcp|i/o timeout|connection refused|Client\.Timeout|TLS handshake|EOF$|proxyconnect",
         (
             "the registry cannot be reached from this host; check its network and proxy, or load the image there by "
             "hand (`docker load`), which is used as it is"
