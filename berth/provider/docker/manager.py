@@ -43,7 +43,8 @@ _SEEN = " ".join(
 _NETWORKS = " {{range $name, $_ := .NetworkSettings.Networks}}{{$name}},{{end}}"
 
 _START = """
-name=$1 folder=$2 digest=$3 seen=$4
+name=$1 folder=$2 seen=$3
+digest=$(cat -- "$folder/run" "$folder/create" | sha256sum | cut -d' ' -f1)
 label='{{index .Config.Labels "dev.berth.definition"}}'
 seen() {
   said=$(docker container inspect --format "$seen" "$name" 2> /dev/null) || said=unlike # it lacks what all of ours have
@@ -156,10 +157,6 @@ class Docker:
             labels={STACK: self.prefix, SERVICE: self.name(service)},
         )
 
-    def digest(self, service: Service) -> str:
-        """What tells this definition from another: how the container is made, and what runs in it."""
-        return hashlib.sha256((self.unit(service) + service.render()).encode()).hexdigest()
-
     def load(self, service: Service) -> Sequence[Command]:
         """Nothing: Docker learns of a container when it is made, which is when it is started."""
         del service
@@ -167,7 +164,7 @@ class Docker:
 
     def start(self, service: Service) -> Sequence[Command]:
         """Makes the container where it is not there as it must be, and starts it; returns at once."""
-        arguments = (self.name(service), service.folder, self.digest(service), _SEEN + _NETWORKS)
+        arguments = (self.name(service), service.folder, _SEEN + _NETWORKS)
         return [_docker(_START, *arguments, says=f"starting {service.name}", timeout_s=180)]
 
     def stop(self, service: Service) -> Sequence[Command]:
@@ -195,8 +192,7 @@ class Docker:
         run, runner, unit, made, now, state, label, exits, last_exit, ready, at, log, *_ = stdout.split("\n")
         running, paused, restarting, pid, code, oom, restarts = state.split() if state else ["false"] * 7
         runs = (running, paused, restarting) == ("true", "false", "false")
-        seen = Service.parse(_decoded(run))
-        current = seen is not None and seen.container is not None and label == self.digest(seen)
+        current = label == hashlib.sha256((_decoded(run) + _decoded(unit)).encode()).hexdigest()
         count = int(restarts) if state else 0
         lines, end = _lines(base64.b64decode(log), log_from)
         return Status(

@@ -90,7 +90,7 @@ class ReplicaWant(Supervision):
         argv = engine.command(
             self.environment or None,
             self.weights,
-            self.arguments,
+            dict(sorted(self.arguments.items())),  # on their way here they lose their order
             served_names=self.served_names,
             host=_EVERYWHERE if boxed else self.address,
             port=port,

@@ -189,9 +189,11 @@ def test_a_replica_s_command_and_what_it_carries_along() -> None:
         }
     )
     service = want.service()
+    turned = want.model_copy(update={"arguments": dict(reversed(want.arguments.items()))})
+    assert turned.service() == service
     assert service.argv == (
         *("/e/bin/vllm", "serve", "/m", "--host", "127.0.0.1", "--port", "8101"),
-        *("--served-model-name", "a", "b", "--max-model-len", "1024", "--enforce-eager"),
+        *("--served-model-name", "a", "b", "--enforce-eager", "--max-model-len", "1024"),
     )
     assert service.locks == ("/l/0",)
     assert service.ready[0] == "/e/bin/python"
