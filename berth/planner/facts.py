@@ -25,7 +25,7 @@ def without_own(facts: HostFacts, folder: str, unit_prefix: str) -> HostFacts:
     Args:
         facts: as they were gathered.
         folder: where the stack's services write what they say, on that host.
-        unit_prefix: starts the names of the stack's systemd units.
+        unit_prefix: starts the names of the stack's systemd units and containers.
     """
 
     def own(process: GpuProcess) -> bool:

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+from berth.planner.facts import without_own
 from berth.provider.connection.local import LocalConnection
 from berth.provider.docker.container import Container
 from berth.provider.errors import BadInput, StartFailed
 from berth.provider.operations.replica import ReplicaWant
-from tests.machines.engine import Engine
+from tests.machines.engine import NVIDIA_ASKED, Engine
 from tests.machines.engine_image import engine_image
 from tests.provider.operations.site import REPLICA, Site, configured, site, until
 
@@ -237,7 +238,7 @@ async def test_a_port_that_something_else_has_is_named_before_anything_changes(b
         await REPLICA.preflight(box.host, two)
 
 
-async def test_secrets_and_mounts_are_where_they_belong(box: Box) -> None:
+async def test_mounts_are_where_they_belong(box: Box) -> None:
     folder = f"{box.root}/models/with, comma"
     await box.sh('mkdir -p "$1"; echo weights > "$1/x"', folder)
     mounts = ({"source": folder, "target": folder},)
@@ -248,3 +249,53 @@ async def test_secrets_and_mounts_are_where_they_belong(box: Box) -> None:
     assert box.engine.run(*inside, f'touch "{folder}/y"').returncode != 0
     assert "65536" in box.engine.out(*inside, "df -k /dev/shm")
     assert Path(want.folder, "create").read_text().startswith("#!/bin/sh\n# Written by Berth")
+
+
+async def test_what_it_holds_of_a_card_is_known_as_its_own(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    want = box.boxed()
+    await up(box, want)
+    pid = box.inspect(want, "{{.State.Pid}}")
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(f'#!/bin/sh\ncase $* in *compute-apps*) echo "GPU-5b3e1a2c, {pid}, 1000" ;; esac\n')
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    facts = await box.host.facts()
+    assert [process.pid for process in facts.gpu_processes] == [int(pid)]
+    prefix = box.supervision["unit_prefix"]
+    assert without_own(facts, f"{box.root}/logs", prefix).gpu_processes == ()
+    assert without_own(facts, f"{box.root}/logs", "berth-other").gpu_processes == facts.gpu_processes
+
+
+async def test_a_card_is_asked_of_the_runtime_where_docker_knows_no_cdi(box: Box) -> None:
+    if "nvidia" not in box.engine.out("info", "--format", "{{json .Runtimes}}"):
+        pytest.skip("this Docker engine has no runtime nvidia, not even a stand-in")
+    NVIDIA_ASKED.write_text("")
+    want = box.boxed(container={"gpus": (0, 2)})
+    await up(box, want)
+    assert NVIDIA_ASKED.read_text().splitlines() == ["NVIDIA_VISIBLE_DEVICES=0,2"]
+    assert box.inspect(want, "{{.HostConfig.Runtime}}") == "nvidia"
+    stopped = ["stop", "--time", "1", box.name(want)]
+    box.engine.out(*stopped)
+    await up(box, want)
+    assert box.inspect(want, "{{.HostConfig.Runtime}}") == "nvidia"
+
+
+async def test_a_secret_reaches_the_engine_and_nobody_else(box: Box) -> None:
+    want = box.boxed(secrets={"MY_TOKEN": "s3cr3t'$(x)"})
+    await up(box, want)
+    assert "s3cr3t" not in box.engine.out("inspect", box.name(want))
+    for file in ("run", "create", "made"):
+        assert "s3cr3t" not in Path(want.folder, file).read_text()
+    assert Path(want.folder, "secrets/MY_TOKEN").stat().st_mode & 0o777 == 0o600
+    environment = box.engine.out(
+        "exec", box.name(want), "sh", "-c", "cat /proc/[0-9]*/environ 2> /dev/null | tr '\\0' '\\n'"
+    )
+    assert "MY_TOKEN=s3cr3t'$(x)" in environment
+    Path(want.folder, "secrets/MY_TOKEN").write_text("other")
+    assert REPLICA.differing(want, await REPLICA.observe(box.host, want)) == ["secrets.MY_TOKEN"]
+    changed = want.model_copy(update={"secrets": {"MY_TOKEN": "new"}})
+    await up(box, changed)
+    await up(box, want.model_copy(update={"secrets": {}}))
+    assert not Path(want.folder, "secrets").exists()
