@@ -250,11 +250,11 @@ class Replica(Operation[ReplicaWant]):
 def _secret_files(want: ReplicaWant) -> Sequence[Command]:
     """A file for each secret, which only its owner can read: whoever runs containers, or the engine itself."""
     clear = shell('rm -rf -- "$1/secrets"', want.folder, says=f"clearing the secrets of {want.name}")
-    return [
-        clear,
+    write = (
         put(f"{want.folder}/secrets/{name}", value, mode="0600", says=f"writing the secret {name} of {want.name}")
         for name, value in sorted(want.secrets.items())
-    ]
+    )
+    return [clear, *write]
 
 
 _DIGESTS = """
