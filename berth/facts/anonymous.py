@@ -26,14 +26,6 @@ _PACKAGES = re.compile(
 )
 """What prerequisites and checks look at; other packages would tell what the machine is for."""
 
-_PACKAGES = re.compile(
-    r"^(lib)?(nvidia|cuda|nv|infiniband|ib|rdma|mlnx|doca|dcgm|datacenter-gpu|docker|containerd|moby|runc|crun|podman|"
-    r"buildah|container|criu|linux-|kernel|dkms|mokutil|shim|grub|unattended-upgrades|apt|dpkg|dnf|yum|rpm|python3-dnf|"
-    r"systemd|supervisor|openssh|sudo|curl|ca-certificates|gnupg|gpg|epel|gcc|make|glibc|c6|util-linux|snapd|"
-    r"needrestart|ubuntu-drivers|xserver-xorg-video|bash|dash)"
-)
-"""What prerequisites and checks look at; other packages would tell what the machine is for."""
-
 _OF_BERTH = re.compile(r"^berth-")
 _PUBLIC = re.compile(
     r"(^|\.)(docker\.com|nvidia\.com|nvcr\.io|github\.io|debian\.org|ubuntu\.com|canonical\.com|rockylinux\.org|"
