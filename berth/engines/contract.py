@@ -261,12 +261,18 @@ def flags(arguments: Arguments) -> list[str]:
 
 
 def http_probe(environment: str | None, port: int, path: str) -> list[str]:
-    """A command that exits with 0 when the path answers 2xx within 5 seconds, using the environment's own Python."""
-    python = f"{environment}/bin/python" if environment is not None else "python3"
+    """A command that exits with 0 when the path answers 2xx within 5 seconds, using the environment's own Python.
+
+    In an image it is the one on its PATH, or curl: TGI's has no Python there.
+    """
     # No proxy: a host's http_proxy must not stand between the probe and its own loopback. -I keeps the working
     # folder and PYTHON* variables out, -S the site-packages, so that it costs some 50 ms.
     code = "import sys, urllib.request as u; u.build_opener(u.ProxyHandler({})).open(sys.argv[1], timeout=5).read(1)"
-    return [python, "-I", "-S", "-c", code, f"http://127.0.0.1:{port}{path}"]
+    url = f"http://127.0.0.1:{port}{path}"
+    if environment is not None:
+        return [f"{environment}/bin/python", "-I", "-S", "-c", code, url]
+    either = """python3 -I -S -c "$1" "$2" || curl -fs --max-time 5 --noproxy '*' -o /dev/null "$2\""""
+    return ["sh", "-c", either, "probe", code, url]
 
 
 def _fill(text: str, facts: Mapping[str, str]) -> str:

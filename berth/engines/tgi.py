@@ -111,11 +111,12 @@ class Tgi(Engine):
         host: str,
         port: int,
     ) -> list[str]:
-        """`text-generation-launcher …`; TGI answers to any model name, so served names are the gateway's alone."""
+        """`text-generation-launcher …`; TGI answers to any model name, so served names are the gateway's alone.
+
+        In its image through `/tgi-entrypoint.sh`, which puts the Python environment of the server on the PATH first.
+        """
         del served_names
-        program = (
-            f"{environment}/bin/text-generation-launcher" if environment is not None else "text-generation-launcher"
-        )
+        program = f"{environment}/bin/text-generation-launcher" if environment is not None else "/tgi-entrypoint.sh"
         return [program, "--model-id", model, "--hostname", host, "--port", str(port), *flags(arguments)]
 
     def render(

@@ -143,5 +143,5 @@ def test_tgi_takes_its_own_flags_and_the_old_name():
 def test_tgi_command():
     command = TGI.command(None, "gpt2", {"num-shard": 2}, served_names=["a"], host="0.0.0.0", port=80)
     assert command == [
-        *("text-generation-launcher", "--model-id", "gpt2", "--hostname", "0.0.0.0", "--port", "80", "--num-shard", "2")
+        *("/tgi-entrypoint.sh", "--model-id", "gpt2", "--hostname", "0.0.0.0", "--port", "80", "--num-shard", "2")
     ]
