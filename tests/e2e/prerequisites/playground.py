@@ -17,8 +17,8 @@ USER = "free"
 _OWNERS = {"nvidia": CUDA, "docker": DOCKER, "container_toolkit": TOOLKIT}
 _SNAPSHOT = r"""
 cd /
-find . -xdev \( -path ./proc -o -path ./sys -o -path ./run -o -path ./dev -o -path ./srv \) -prune \
-  -o -printf '%y %m %u:%g %p -> %l\n' | sort
+find . -xdev \( -path ./proc -o -path ./sys -o -path ./run -o -path ./dev -o -path ./srv -o -path ./var/log/journal \) \
+  -prune -o -printf '%y %m %u:%g %p -> %l\n' | sort
 find . -xdev \( -path ./proc -o -path ./sys -o -path ./run -o -path ./dev -o -path ./srv -o -path ./var/log \) -prune \
   -o -type f -print0 | sort -z | xargs -0 sha256sum
 """
@@ -59,7 +59,7 @@ def write_stack(project: Project, stack: str, machines: Mapping[str, SshMachine]
 
 
 def snapshot(machine: Machine) -> set[str]:
-    """Every file of a machine's disk: kind, mode, owner, target of links, and what it holds; logs only by name."""
+    """Every file of a machine's disk: kind, mode, owner, target of links, and what it holds; logs by name, the journal not."""
     ran = machine.run(["sh", "-euc", _SNAPSHOT], timeout_s=120)
     assert ran.code == 0, ran.err
     return set(ran.out.splitlines())
