@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import subprocess
@@ -10,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from berth.facts.gathering import SCRIPT, parse
+from berth.facts.gathering import AFTER_SUDO, SCRIPT, parse
 
 
-def answer(shell: str = "sh") -> str:
-    done = subprocess.run(
-        [shell, "-eu", "-c", SCRIPT, "berth"], stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60
-    )
+def answer(shell: str = "sh", *arguments: str, env: dict[str, str] | None = None) -> str:
+    argv = [shell, "-eu", "-c", SCRIPT, "berth", *arguments]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60, env=env)
     assert done.stderr == b""
     return done.stdout.decode(errors="replace")
 
@@ -50,3 +50,8 @@ def test_noise_of_a_login_is_not_read() -> None:
     now = datetime.now(UTC)
     said = answer()
     assert parse(f"Welcome to this machine!\n{said}", now).os == parse(said, now).os
+
+
+def test_root_that_was_given_a_password_for_sudo_is_its_own_login() -> None:
+    env = {key: value for key, value in os.environ.items() if key != "SUDO_USER"}
+    assert parse(answer("sh", AFTER_SUDO, env=env)).user == getpass.getuser()

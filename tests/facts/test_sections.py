@@ -136,6 +136,9 @@ def test_a_rejected_module(said: str, rejected: bool) -> None:
         ({"secure_boot": "   6   0   0   0   1", "efi": "efi"}, "enabled"),
         ({"secure_boot": "   6   0   0   0   0", "efi": "efi"}, "disabled"),
         ({"secure_boot": "SecureBoot enabled\n", "efi": "efi"}, "enabled"),
+        ({"secure_boot": "SecureBoot disabled\nPlatform is in Setup Mode\n", "efi": "efi"}, "disabled"),
+        ({"secure_boot": "Cannot determine secure boot state.\n", "efi": "efi"}, "unknown"),
+        ({"secure_boot": "This system doesn't support Secure Boot\n", "efi": "efi"}, "unknown"),
         ({"efi": "efi"}, "unknown"),
         ({}, "disabled"),
         ({"container": "docker"}, "unknown"),
@@ -315,3 +318,11 @@ def test_files_with_their_exact_content() -> None:
 def test_listening_ports() -> None:
     rows = "   0: 0100007F:1F40 00000000:0000 0A 0\n   1: 00000000000000000000000000000000:0016 0:0000 0A 0"
     assert facts(ports=rows).ports == (22, 8000)
+
+
+def test_an_answer_that_is_not_understood_leaves_the_others_alone() -> None:
+    found = facts(files="nonsense", cores="many", pci="0000:18:00.0 0x030200 0x2330 nvidia")
+    assert found.files == {}
+    assert "its answer is not understood" in found.unread["files"]
+    assert [gpu.device for gpu in found.pci_gpus] == ["2330"]
+    assert (found.cores, found.memory) == (1, 131072 * 1024)

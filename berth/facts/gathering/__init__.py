@@ -7,6 +7,7 @@ what is not there stays empty, what may not be read is said in `unread`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -63,7 +64,7 @@ _GATHER: Final = "".join(
 _AS_ROOT: Final = r"""
 user=$(id -un) home=$HOME refused=
 if [ "${1-}" = sudo ]; then
-  user=$SUDO_USER
+  user=${SUDO_USER:-$(id -un)}
   home=$(getent passwd "$user" | cut -d: -f6)
 elif [ "$(id -u)" != 0 ]; then
   if command -v sudo > /dev/null; then
@@ -102,10 +103,23 @@ def parse(text: str, now: datetime | None = None) -> HostFacts:
     unread: dict[str, str] = {}
     read: dict[str, Any] = system.read(found, unread)
     root = not read.pop("refused")
-    read |= gpus.read(found, unread)
-    read |= packages.read(found, os=read["os"], architecture=read["architecture"], kernel=read["kernel"])
-    read["driver"] = driver.read(found, unread, gpus=read.pop("driver_of_gpus"), packages=read["packages"], root=root)
-    read |= docker.read(found, unread, root=root)
-    read["units"] = units.read(found)
-    read["files"] = files.read(found, unread)
+    os, architecture, kernel = read["os"], read["architecture"], read["kernel"]
+    read |= _theme("gpus", unread, lambda: gpus.read(found, unread))
+    read |= _theme("packages", unread, lambda: packages.read(found, os=os, architecture=architecture, kernel=kernel))
+    version, there = read.pop("driver_of_gpus", None), read.get("packages", {})
+    read |= _theme(
+        "driver", unread, lambda: {"driver": driver.read(found, unread, gpus=version, packages=there, root=root)}
+    )
+    read |= _theme("docker", unread, lambda: docker.read(found, unread, root=root))
+    read |= _theme("units", unread, lambda: {"units": units.read(found)})
+    read |= _theme("files", unread, lambda: {"files": files.read(found, unread)})
     return HostFacts(gathered=now or datetime.now(UTC), root=root, unread=unread, **read)
+
+
+def _theme(name: str, unread: dict[str, str], read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What one theme reads; an answer that it does not understand is said in `unread` and leaves the others alone."""
+    try:
+        return read()
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        unread[name] = f"its answer is not understood ({error})"
+        return {}

@@ -77,8 +77,8 @@ def read(found: Sections, unread: dict[str, str]) -> dict[str, Any]:
     return {
         "refused": why,
         "user": user,
-        "uid": int(text(found, "login_uid") or 0),
-        "gid": int(text(found, "login_gid") or 0),
+        "uid": _number(text(found, "login_uid"), 0),
+        "gid": _number(text(found, "login_gid"), 0),
         "home": home,
         "os": _os(found.get("os", "")),
         "architecture": architecture,
@@ -87,7 +87,7 @@ def read(found: Sections, unread: dict[str, str]) -> dict[str, Any]:
         "init": "systemd" if systemd and text(found, "login_uid") == "0" else "supervisord",
         "container": container,
         "secure_boot": _secure_boot(found, in_container=container is not None),
-        "cores": int(text(found, "cores").split("\n")[0] or 1),
+        "cores": _number(text(found, "cores"), 1),
         "memory": _memory(text(found, "memory")),
         "disks": _disks(found),
         "boot_id": text(found, "boot_id"),
@@ -137,17 +137,25 @@ def _container(found: Sections) -> str | None:
 
 def _secure_boot(found: Sections, *, in_container: bool) -> str:
     said = text(found, "secure_boot")
-    if "SecureBoot" in said:
-        return "enabled" if "enabled" in said else "disabled"
-    if said:  # four bytes of attributes, then the value
-        return "enabled" if int(said.split()[-1]) == _ENABLED else "disabled"
+    words = said.split()
+    if words[:1] == ["SecureBoot"] and words[1:2] in (["enabled"], ["disabled"]):
+        return words[1]
+    if words and all(word.isdigit() for word in words):  # four bytes of attributes, then the value
+        return "enabled" if int(words[-1]) == _ENABLED else "disabled"
+    if words:  # mokutil's sentences of what it cannot say
+        return "unknown"
     # A machine that was not booted by EFI has no Secure Boot; a container may just not be shown it.
     return "unknown" if in_container or text(found, "efi") else "disabled"
 
 
+def _number(said: str, otherwise: int) -> int:
+    """The number at the beginning of an answer; `otherwise` where it says something else."""
+    first = said.split()[:1]
+    return int(first[0]) if first and first[0].isdigit() else otherwise
+
+
 def _memory(said: str) -> int:
-    words = said.split()
-    return int(words[1]) * 1024 if len(words) > 1 else 0
+    return _number(said.partition(":")[2], 0) * 1024
 
 
 def _disks(found: Sections) -> tuple[Disk, ...]:
