@@ -110,7 +110,10 @@ def test_an_update_makes_it_ready_and_a_second_finds_nothing(life: Life) -> None
     assert life.do("dpkg --audit") == ""
 
 
-@pytest.mark.parametrize("breakage", BREAKAGES, ids=lambda breakage: breakage.name)
+@pytest.mark.parametrize(
+    "breakage",
+    [pytest.param(one, id=one.name, marks=[pytest.mark.soak] if one.like_another else []) for one in BREAKAGES],
+)
 def test_what_is_broken_by_hand_is_one_drift_and_repaired_alone(ready: Life, breakage: Breakage) -> None:
     broken = ready.machine.run(["sh", "-euc", breakage.hand], timeout_s=120)
     assert broken.code == 0, broken

@@ -14,7 +14,8 @@ class Breakage:
     """One thing broken by hand.
 
     `hand` is what is done as root, `resource` the name of the resource that must differ (after the host's) and `words`
-    what the preview names in it; `whole` is a command that succeeds once it is repaired, and not before.
+    what the preview names in it; `whole` is a command that succeeds once it is repaired, and not before. What is
+    `like_another` is seen and repaired by the same commands and waits for the soak.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Breakage:
     resource: str
     words: tuple[str, ...]
     whole: str
+    like_another: bool = False
 
 
 BREAKAGES = (
@@ -45,6 +47,7 @@ BREAKAGES = (
         resource="cdi",
         words=("problems",),
         whole="test -s /run/cdi/nvidia.yaml",
+        like_another=True,
     ),
     Breakage(
         name="the CDI specification is of another driver",
@@ -102,6 +105,7 @@ BREAKAGES = (
         resource="cdi",
         words=("drop_in",),
         whole="grep -q docker.service /etc/systemd/system/nvidia-cdi-refresh.service.d/20-berth.conf",
+        like_another=True,
     ),
     Breakage(
         name="the login loses its group",

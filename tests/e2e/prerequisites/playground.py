@@ -59,7 +59,7 @@ def write_stack(project: Project, stack: str, machines: Mapping[str, SshMachine]
 
 
 def snapshot(machine: Machine) -> set[str]:
-    """Every file of a machine's disk: kind, mode, owner, target of links, and what it holds; logs by name, the journal not."""
+    """Every file of a machine's disk: kind, mode, owner, target of links, content; logs by name, the journal not."""
     ran = machine.run(["sh", "-euc", _SNAPSHOT], timeout_s=120)
     assert ran.code == 0, ran.err
     return set(ran.out.splitlines())
