@@ -3,7 +3,7 @@
 `.venv/bin/python benchmarks/gateway/compare.py` (needs Debian and two cores with nothing else to do). Each gateway has
 one worker on the first core; upstream, load and this program share the second. What matters is therefore how many
 requests a gateway answers for each second of its own CPU time; the plain rate is shown beside it, and can be bounded by
-the second core.
+the second core. Where other work shares the machine, `chrt -f 20` before the command keeps it off for these minutes.
 """
 
 from __future__ import annotations
