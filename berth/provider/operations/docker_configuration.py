@@ -21,11 +21,20 @@ from berth.provider.operation import FactOperation, Want
 from berth.provider.operations.docker_engine import refuse
 
 # Stages the new file beside the old one and lets dockerd validate it. What follows runs in a session of its own, to its
-# end: a lost connection must not leave a daemon without the file that it can start with.
+# end: a lost connection must not leave a daemon without the file that it can start with. The lock is the folder's, on
+# descriptor 9, which that session inherits: as long as it lives its backup is its own, whoever comes meanwhile.
 CONFIGURE = """
-take_over=$1 path=$2 unit=$3 mode=$4 was=$5 size=$6
+take_over=$1 path=$2 unit=$3 mode=$4 was=$5 size=$6 patience=$7
 folder=${path%/*}
 mkdir -p -- "$folder"
+exec 9< "$folder"
+if ! flock --nonblock 9; then
+  echo "waiting for another change of $path, which still runs" >&2
+  if ! flock --timeout "$patience" 9; then
+    echo "another change of $path runs for more than $patience s; look at Docker there, then run the same again" >&2
+    exit 1
+  fi
+fi
 rm -rf -- "$folder"/.berth.??????
 umask 077
 work=$(mktemp -d -- "$folder/.berth.XXXXXX")
@@ -52,10 +61,24 @@ rm -f -- "$said"
 exit "$status"
 """
 
+# The file of before comes back only over the one that this put there, and nothing is removed that was there before.
 TAKE_OVER = """
 path=$1 unit=$2 mode=$3 work=$4
 trap 'rm -rf -- "$work"' EXIT
-back() { if [ -e "$work/old" ]; then mv -f -- "$work/old" "$path"; else rm -f -- "$path"; fi; }
+digest() { if [ -e "$path" ]; then sha256sum < "$path"; fi; }
+back() {
+  if [ "$(digest)" != "$put" ]; then
+    which="$path was changed by somebody else meanwhile and is left so"
+  elif [ -e "$work/old" ]; then
+    mv -f -- "$work/old" "$path"
+    which="the file of before is back"
+  elif [ -n "$before" ]; then
+    which="the file of before is lost, $path is left as it is now"
+  else
+    rm -f -- "$path"
+    which="the file of before is back: there was none"
+  fi
+}
 recent() { journalctl --unit "$unit" --lines 12 --no-pager --output cat || :; }
 reloaded() {
   if ! command -v docker > /dev/null; then return 0; fi
@@ -67,7 +90,8 @@ reloaded() {
 }
 reload() { since=$(date +%s.%N); systemctl reload "$unit" && reloaded "$since"; }
 restart() { systemctl reset-failed "$unit" 2> /dev/null || :; systemctl restart "$unit"; }
-if [ -e "$path" ]; then
+before=$(digest)
+if [ -n "$before" ]; then
   cp -p -- "$path" "$work/old"
   chmod --reference="$path" -- "$work/new"
   chown --reference="$path" -- "$work/new"
@@ -75,13 +99,14 @@ else
   chmod 0644 "$work/new"
 fi
 if [ "$mode" = remove ]; then rm -f -- "$path"; else mv -f -- "$work/new" "$path"; fi
+put=$(digest)
 if ! systemctl --quiet is-active "$unit"; then exit 0; fi
 case $mode in
   reload | both)
     if ! reload; then
-      echo "Docker does not take the settings over; the file of before is back. It said:"
-      recent
       back
+      echo "Docker does not take the settings over; $which. It said:"
+      recent
       reload || :
       exit 1
     fi ;;
@@ -89,9 +114,9 @@ esac
 case $mode in
   restart | both | remove)
     if ! restart; then
-      echo "Docker does not start with the settings; the file of before is back. It said:"
-      recent
       back
+      echo "Docker does not start with the settings; $which. It said:"
+      recent
       if ! restart; then echo "It does not start with that one either."; fi
       exit 1
     fi ;;
@@ -99,6 +124,8 @@ esac
 """
 
 _LIMIT_S = 600.0
+_PATIENCE_S = 240
+"""How long a change waits for another one to end."""
 
 
 class DockerConfigurationWant(Want):
@@ -255,7 +282,7 @@ def _configure(
     how = {"reload": "reloads", "restart": "restarts", "both": "reloads, then restarts", "remove": "restarts"}
     return shell(
         CONFIGURE,
-        *(TAKE_OVER, want.path, want.unit, mode, was, str(len(content))),
+        *(TAKE_OVER, want.path, want.unit, mode, was, str(len(content)), str(_PATIENCE_S)),
         stdin=content,
         says=f"changing {want.path}; Docker {how[mode]}",
         timeout_s=_LIMIT_S,

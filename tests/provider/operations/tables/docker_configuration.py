@@ -65,7 +65,7 @@ def have(
 def configure(mode: str, before: str | None, after: str) -> Script:
     """Contents go by standard input; the size of what is to come is an argument."""
     was = "" if before is None else hashlib.sha256(before.encode()).hexdigest()
-    return script("CONFIGURE", TAKE_OVER, PATH, "docker.service", mode, was, str(len(after)))
+    return script("CONFIGURE", TAKE_OVER, PATH, "docker.service", mode, was, str(len(after)), "240")
 
 
 BOTH = {"live-restore": True, **LOGS}
