@@ -79,12 +79,18 @@ class DriverFact(_Fact):
     """The NVIDIA driver: `installed` is the module on disk for the running kernel, `loaded` the one in the kernel.
 
     `packages` is the version of the driver's user space (libcuda or nvidia-smi's package); `dkms` maps a kernel to its
-    state there; `flavour` is that of the module on disk.
+    state there; `flavour` is that of the module on disk, `loaded_flavour` that of the one in the kernel.
+
+    `next_kernel` is the kernel that the machine boots next, as far as can be told, `next_module` the version of the
+    module on disk for it.
     """
 
     installed: str | None = None
     loaded: str | None = None
     flavour: Literal["open", "proprietary"] | None = None
+    loaded_flavour: Literal["open", "proprietary"] | None = None
+    next_kernel: str | None = None
+    next_module: str | None = None
     packages: str | None = None
     dkms: Mapping[str, str] = {}
     cuda: str | None = None
@@ -92,6 +98,13 @@ class DriverFact(_Fact):
     nvswitch: bool = False
     fabric: str | None = None
     rejected: bool = False
+
+    @property
+    def fabric_state(self) -> Literal["up", "not said", "down"]:
+        """What the cards say of their fabric; those with an NVSwitch of the first two generations say nothing."""
+        if self.fabric in {None, "unknown", "n/a", "not supported"}:
+            return "not said"
+        return "up" if self.fabric == "completed" else "down"
 
 
 class DockerFact(_Fact):
@@ -187,6 +200,8 @@ class HostFacts(_Fact):
     toolkit: str | None = None
     cdi: tuple[CdiFile, ...] = ()
     package_manager: Literal["apt", "dnf"] | None = None
+    initramfs: Literal["update-initramfs", "dracut"] | None = None
+    """What makes the initramfs there; None where nothing does, or nobody asked."""
     packages: Mapping[str, PackageFact] = {}
     units: Mapping[str, UnitFact] = {}
     files: Mapping[str, FileFact] = {}

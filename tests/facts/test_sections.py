@@ -114,6 +114,52 @@ def test_on_disk_and_loaded_are_two_things(sections: dict[str, str], expected: t
     assert (driver.installed, driver.loaded, driver.flavour) == expected
 
 
+@pytest.mark.parametrize(
+    ("said", "flavour"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (dvs-builder@U22)",
+            "open",
+        ),
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue Sep 23 09:54:57 UTC 2025", "proprietary"),
+        ("", None),
+    ],
+)
+def test_the_flavour_in_the_kernel_is_what_the_kernel_says(said: str, flavour: str | None) -> None:
+    assert facts(loaded_as=said, license="NVIDIA").driver.loaded_flavour == flavour
+
+
+def test_the_kernel_of_the_next_boot_and_its_module() -> None:
+    driver = facts(next_kernel="6.8.0-90-generic", next_module="").driver
+    assert (driver.next_kernel, driver.next_module) == ("6.8.0-90-generic", None)
+    assert facts(next_kernel="6.8.0-90-generic", next_module="580.95.05").driver.next_module == "580.95.05"
+
+
+@pytest.mark.parametrize(("said", "tool"), [("dracut", "dracut"), ("update-initramfs", "update-initramfs"), ("", None)])
+def test_what_makes_the_initramfs(said: str, tool: str | None) -> None:
+    assert facts(initramfs=said).initramfs == tool
+
+
+def test_a_switch_of_nvlink_5_is_seen_without_a_driver() -> None:
+    driver = facts(nvswitch="yes").driver
+    assert (driver.nvswitch, driver.fabric) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        (None, "not said"),
+        ("n/a", "not said"),
+        ("unknown", "not said"),
+        ("completed", "up"),
+        ("completed: Unknown Error", "down"),
+        ("in progress", "down"),
+    ],
+)
+def test_the_fabric_is_up_not_said_or_down(said: str | None, state: str) -> None:
+    assert facts().driver.model_copy(update={"fabric": said}).fabric_state == state
+
+
 def test_modules_built_for_each_kernel() -> None:
     dkms = (
         "built 580.95.05/6.8.0-86-generic/x86_64/module\nbuilt 580.95.05/6.8.0-90-generic/x86_64/module\n"

@@ -110,6 +110,7 @@ def parse(text: str, now: datetime | None = None) -> HostFacts:
     read |= _theme(
         "driver", unread, lambda: {"driver": driver.read(found, unread, gpus=version, packages=there, root=root)}
     )
+    read["initramfs"] = driver.initramfs(found)
     read |= _theme("docker", unread, lambda: docker.read(found, unread, root=root))
     read |= _theme("units", unread, lambda: {"units": units.read(found)})
     read |= _theme("files", unread, lambda: {"files": files.read(found, unread)})

@@ -21,6 +21,21 @@ if has modinfo; then modinfo -F version nvidia; fi
 part license
 if has modinfo; then modinfo -F license nvidia; fi
 part loaded; cat /sys/module/nvidia/version
+part loaded_as; head -n 1 /proc/driver/nvidia/version
+part initramfs
+for generator in update-initramfs dracut; do if has "$generator"; then echo "$generator"; break; fi; done
+part next_kernel
+next=
+if has grubby; then next=$(within 5 grubby --default-kernel); fi
+if [ -z "$next" ]; then
+  next=$(for image in /boot/vmlinuz-*; do if [ -d "/lib/modules/${image##*/vmlinuz-}" ]; then echo "$image"; fi; done |
+    sort -V | tail -n 1)
+fi
+next=${next##*/vmlinuz-}
+if [ -n "$next" ]; then
+  echo "$next"
+  part next_module; if has modinfo; then modinfo -k "$next" -F version nvidia; fi
+fi
 part nouveau
 for module in nouveau nova_core nova_drm; do if [ -d "/sys/module/$module" ]; then echo "$module"; fi; done
 part dkms
@@ -51,6 +66,15 @@ _USER_SPACE = re.compile(
 _VERSION = re.compile(r"\d+(\.\d+)+")
 
 
+def initramfs(found: Sections) -> Literal["update-initramfs", "dracut"] | None:
+    """What makes the initramfs there: Debian's own tools before dracut, of which a part may lie beside them."""
+    known: dict[str, Literal["update-initramfs", "dracut"]] = {
+        "update-initramfs": "update-initramfs",
+        "dracut": "dracut",
+    }
+    return known.get(text(found, "initramfs"))
+
+
 def read(
     found: Sections, unread: dict[str, str], *, gpus: str | None, packages: Mapping[str, PackageFact], root: bool
 ) -> DriverFact:
@@ -63,6 +87,9 @@ def read(
         installed=text(found, "module").split("\n")[0] or None,
         loaded=loaded,
         flavour=_flavour(text(found, "license")),
+        loaded_flavour=_loaded_flavour(text(found, "loaded_as")),
+        next_kernel=text(found, "next_kernel") or None,
+        next_module=text(found, "next_module").split("\n")[0] or None,
         packages=_user_space(found, packages) or gpus,
         dkms=_dkms(found),
         cuda=_cuda(loaded or gpus),
@@ -77,6 +104,13 @@ def _flavour(license_: str) -> Literal["open", "proprietary"] | None:
     if not license_:
         return None
     return "open" if "GPL" in license_ else "proprietary"
+
+
+def _loaded_flavour(said: str) -> Literal["open", "proprietary"] | None:
+    """`NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05`, or without `Open` and `for`."""
+    if "Kernel Module" not in said:
+        return None
+    return "open" if "Open Kernel Module" in said else "proprietary"
 
 
 def _user_space(found: Sections, packages: Mapping[str, PackageFact]) -> str | None:

@@ -26,6 +26,12 @@ for device in /sys/bus/pci/devices/*; do
   driver=$(readlink "$device/driver")
   echo "${device##*/} $class $id ${driver##*/}"
 done
+# A switch of the first generations has a driver of its own; one of NVLink 5 shows on InfiniBand's bus, driver or not.
+switch=
+if [ -n "$(ls /proc/driver/nvidia-nvswitch/devices)" ] || grep -q SW_MNG /sys/class/infiniband/*/device/vpd; then
+  switch=yes
+  part nvswitch; echo yes
+fi
 if ! has nvidia-smi; then return; fi
 part gpus; within 20 nvidia-smi --query-gpu="""
     + QUERY
@@ -55,9 +61,7 @@ part gpu_processes
   fi
   printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$uuid" "$pid" "$memory" "$comm" "$cgroup" "$(readlink "/proc/$pid/fd/1")"
 done
-if [ -n "$(ls /proc/driver/nvidia-nvswitch/devices)" ] || grep -q SW_MNG /sys/class/infiniband/*/device/vpd; then
-  part fabric; within 10 nvidia-smi -q | sed -n '/^ *Fabric$/,/^ *Status/p'
-fi
+if [ -n "$switch" ]; then part fabric; within 10 nvidia-smi -q | sed -n '/^ *Fabric$/,/^ *Status/p'; fi
 """
 )
 
@@ -154,4 +158,6 @@ def fabric(found: Sections) -> str | None:
 
 def nvswitch(found: Sections) -> bool:
     """Whether there is a switch, which also the bus shows without any driver."""
-    return "fabric" in found or any(line.split()[1].startswith("0x0680") for line in lines(found, "pci"))
+    if {"fabric", "nvswitch"} & found.keys():
+        return True
+    return any(line.split()[1].startswith("0x0680") for line in lines(found, "pci"))
