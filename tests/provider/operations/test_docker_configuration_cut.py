@@ -6,7 +6,7 @@ import fcntl
 import os
 import select
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,9 @@ class Box:
         """All that is in the file's folder."""
         return sorted(path.name for path in self.path.parent.iterdir())
 
-    def start(self, *, patience: int | None = None, **settings: Any) -> subprocess.Popen[str]:
+    def start(self, settings: Mapping[str, Any], patience: int | None = None) -> subprocess.Popen[str]:
         """An update as the provider runs it."""
-        want = DockerConfigurationWant(host="box", path=str(self.path), settings=settings)
+        want = DockerConfigurationWant(host="box", path=str(self.path), settings=dict(settings))
         text = self.path.read_text() if self.path.exists() else None
         have = None if text is None else want.model_copy(update={"settings": {}, "text": text})
         (command,) = OPERATION.steps(want, have)
@@ -63,8 +63,8 @@ class Box:
         if patience is not None:
             argv[-1] = str(patience)
         environment = {"PATH": f"{self.root}/bin:/usr/bin:/bin", "RUN": str(self.root)}
-        pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
-        started = subprocess.Popen(argv, env=environment, text=True, **pipes)  # type: ignore[call-overload]
+        pipe = subprocess.PIPE
+        started = subprocess.Popen(argv, env=environment, text=True, stdin=pipe, stderr=pipe)
         assert started.stdin is not None
         assert isinstance(command.stdin, bytes)
         started.stdin.write(command.stdin.decode())
@@ -102,24 +102,24 @@ def _end(update: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def test_an_update_beside_one_that_was_cut_leaves_its_backup_alone(box: Box) -> None:
-    cut = box.start(**{"log-driver": "local"})
+    cut = box.start({"log-driver": "local"})
     box.restarting()
     cut.kill()
     _end(cut)
-    second = box.start(**{"log-driver": "journald"})
+    second = box.start({"log-driver": "journald"})
     assert second.stderr is not None
     assert "waiting for another change" in second.stderr.readline()
     box.then()
     assert _end(second) == (1, f"{box.path} was changed meanwhile; run the same again\n")
     assert (box.path.read_text(), box.left) == (HOSTS_OWN, ["daemon.json"])
-    assert _end(box.start(**{"log-driver": "journald"})) == (0, "")
+    assert _end(box.start({"log-driver": "journald"})) == (0, "")
     assert '"data-root": "/srv/docker"' in box.path.read_text()
 
 
 def test_waiting_for_another_has_an_end(box: Box) -> None:
     held = os.open(box.path.parent, os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
-    status, said = _end(box.start(patience=0, debug=True))
+    status, said = _end(box.start({"debug": True}, patience=0))
     os.close(held)
     assert (status, box.path.read_text()) == (1, HOSTS_OWN)
     assert "runs for more than 0 s; look at Docker there, then run the same again" in said
@@ -141,7 +141,7 @@ def test_only_what_was_put_there_is_taken_back(
 ) -> None:
     if before is None:
         box.path.unlink()
-    update = box.start(**{"log-driver": "local"})
+    update = box.start({"log-driver": "local"})
     box.restarting()
     box.then(action)
     status, told = _end(update)
