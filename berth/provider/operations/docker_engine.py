@@ -38,8 +38,11 @@ systemctl disable --quiet --now "$1"
 """With the socket, which would start it again."""
 
 START_S = 300.0
-_ON = {"enabled", "enabled-runtime", "static", "indirect", "alias", "generated", "linked"}
-"""Words of `systemctl is-enabled` under which a unit comes back after a boot, or is not for us to enable."""
+_ON = {"enabled", "static", "indirect", "alias", "generated"}
+"""Words of `systemctl is-enabled` under which a unit comes back after a boot, or is not for us to enable.
+
+What was enabled with `--runtime` is gone after a boot, and a linked unit is known to systemd and started by nothing.
+"""
 
 
 class DockerEngineWant(Want):

@@ -36,12 +36,18 @@ def changed(unit: dict[str, Any] | None = None, **docker: Any) -> HostFacts:
         (changed({"active": "inactive"}, version=None), ["active"]),
         (changed({"active": "failed", "enabled": "disabled"}, version=None), ["existence"]),
         (changed({"enabled": "disabled"}), ["enabled"]),
+        (changed({"enabled": "enabled-runtime"}), ["enabled"]),
+        (changed({"enabled": "linked"}), ["enabled"]),
+        (changed({"enabled": "static"}), []),
         (changed(version="24.0.9"), ["minimum"]),
         (changed(version=None), ["answers"]),
         (changed(snap=True), ["snap"]),
         (changed(version="26.1.5+dfsg1", client="26.1.5+dfsg1"), []),  # Debian's own docker.io counts as Docker
     ],
-    ids=["box", "h100", "old", "none", "pod", "stopped", "off", "not at boot", "older", "hangs", "snap", "docker.io"],
+    ids=[
+        *("box", "h100", "old", "none", "pod", "stopped", "off", "not at boot", "until the boot", "linked", "static"),
+        *("older", "hangs", "snap", "docker.io"),
+    ],
 )
 def test_what_is_seen(facts: HostFacts, different: list[str]) -> None:
     assert OPERATION.differing(WANT, OPERATION.seen(facts, WANT)) == different
