@@ -15,6 +15,11 @@ from berth.provider.operation import FactOperation, Want
 
 Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9^$.*+?()|_-]+$")]
 
+PATTERNS = [
+    *("nvidia", "libnv", "cuda", "libcuda", "firmware-nvidia", "xserver-xorg-video-nvidia"),
+    *("lib(egl|gl1|gles|glx)-nvidia", "docker-ce", "docker.io", "containerd", "runc"),
+]
+"""What the driver, the container toolkit and Docker come in, as NVIDIA, Docker, Ubuntu and Debian name it."""
 
 PATH = "/etc/apt/apt.conf.d/52berth-unattended-upgrades"
 """Read after the package's own file; apt's lists grow with each file."""
@@ -32,9 +37,7 @@ class UnattendedUpgradesWant(Want):
     versionlock, so that `Packages` with `hold` is enough there.
     """
 
-    patterns: list[Pattern] = Field(
-        default=["nvidia", "libnvidia", "cuda", "docker-ce", "containerd", "nvidia-container-toolkit"], min_length=1
-    )
+    patterns: list[Pattern] = Field(default=PATTERNS, min_length=1)
     on_destroy: Literal["keep", "remove"] = "keep"
 
 

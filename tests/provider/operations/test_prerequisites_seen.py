@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from berth.provider.operations.package_repository import PackageRepository, Pack
 from berth.provider.operations.packages import Packages, PackagesWant
 from berth.provider.operations.sysctl import Sysctl, SysctlWant
 from berth.provider.operations.systemd_unit import SystemdUnit, SystemdUnitWant
-from berth.provider.operations.unattended_upgrades import PATH, UnattendedUpgrades, UnattendedUpgradesWant
+from berth.provider.operations.unattended_upgrades import PATH, PATTERNS, UnattendedUpgrades, UnattendedUpgradesWant
 from berth.provider.operations.user import User, UserWant
 from tests.facts.fixtures import recorded
 from tests.provider.operations.tables import limits, sysctl, systemd_unit, unattended_upgrades
@@ -220,6 +221,31 @@ def test_unattended_upgrades_are_seen() -> None:
     assert have.patterns == ["nvidia", "docker-ce"]
     edited = facts(packages=installed, files={PATH: text(unattended_upgrades.TEXT + "#clear x;\n")})
     assert operation.differing(want, operation.seen(edited, want)) == ["patterns[0]", "patterns[1]"]
+
+
+@pytest.mark.parametrize(
+    ("package", "left_alone"),
+    [
+        ("nvidia-driver-580-open", True),
+        ("nvidia-container-toolkit", True),
+        ("libnvidia-compute-580", True),
+        ("libnvcuvid1", True),
+        ("libcuda1", True),
+        ("cuda-drivers", True),
+        ("firmware-nvidia-gsp", True),
+        ("xserver-xorg-video-nvidia-580", True),
+        ("libegl-nvidia0", True),
+        ("docker-ce-cli", True),
+        ("docker.io", True),
+        ("containerd.io", True),
+        ("runc", True),
+        ("linux-image-generic", False),
+        ("docker-doc", False),
+        ("openssh-server", False),
+    ],
+)
+def test_what_engines_need_is_left_alone_and_nothing_else(package: str, left_alone: bool) -> None:
+    assert any(re.match(pattern, package) for pattern in PATTERNS) is left_alone
 
 
 def test_settings_of_the_kernel_are_seen_and_refused_in_a_pod() -> None:
