@@ -25,6 +25,9 @@ _OPEN_BY_DEFAULT = 560
 _NVLINK5 = (10, 0)
 """The compute capability of Blackwell data-center cards, whose switches have a manager of their own."""
 
+_BASEBOARD = 8
+"""Cards on a baseboard with switches."""
+
 
 def wanted_version(said: Driver | None, gpus: Iterable[Gpu] = ()) -> str | None:
     """The driver that a declaration comes to, as a version; None where none is declared."""
@@ -60,8 +63,8 @@ def driver(machine: Machine, notes: list[Note]) -> DriverPlan | None:
     if against or named is None:
         return None
     notes += [warning(where, text) for text in _on_the_machine(wanted, branch, machine)]
-    fabric = said.fabric_manager == "auto" and facts.driver.nvswitch
     newest = any(gpu.compute_capability >= _NVLINK5 and gpu.nvswitch for gpu in gpus)
+    fabric = said.fabric_manager == "auto" and (facts.driver.nvswitch or _has_nvlink5_switch(machine))
     return DriverPlan(
         branch=branch,
         version=wanted.version,
@@ -71,13 +74,24 @@ def driver(machine: Machine, notes: list[Note]) -> DriverPlan | None:
         stream=named.stream,
         headers=system.headers(facts.kernel),
         kernel=facts.kernel,
-        initramfs="update-initramfs" if system.manager == "apt" else "dracut",
+        initramfs=facts.initramfs or ("update-initramfs" if system.manager == "apt" else "dracut"),
         reboot=wanted.reboot == "allowed",
         persistence=wanted.persistence,
         power=dict(_power(wanted, machine, notes)),
         fabric_manager=(named.fabric_manager,) if fabric else (),
         companions=("nvlsm",) if fabric and newest else (),
     )
+
+
+def _has_nvlink5_switch(machine: Machine) -> bool:
+    """Whether its cards are a whole baseboard, which has a switch; that of NVLink 5 does not show on the PCI bus.
+
+    Fewer are a part of one, whose fabric is managed outside of this machine, as are those of a rack.
+    """
+    switched = [
+        gpu for gpu in machine.cards.values() if gpu is not None and gpu.nvswitch and gpu.compute_capability >= _NVLINK5
+    ]
+    return len(switched) >= _BASEBOARD and machine.facts.container is None
 
 
 def _flavour(wanted: Driver, branch: int, gpus: tuple[Gpu, ...]) -> Flavour:

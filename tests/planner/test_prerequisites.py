@@ -87,6 +87,21 @@ def test_names_follow_from_the_system():
     assert (rocky.pinning, rocky.stream, rocky.initramfs) == (None, "nvidia-driver:580-open", "dracut")
 
 
+def test_the_initramfs_is_made_by_what_the_machine_has():
+    facts = changed("rtx5090-ubuntu2404").model_copy(update={"initramfs": "dracut"})
+    driver = found("driver: {branch: 580}", facts, "{model: rtx-5090}").driver
+    assert driver is not None
+    assert driver.initramfs == "dracut"
+
+
+@pytest.mark.parametrize(("cards", "packages"), [(8, ("nvidia-fabricmanager",)), (1, ())])
+def test_a_whole_baseboard_of_nvlink_5_has_a_switch_that_no_bus_shows(cards: int, packages: tuple[str, ...]):
+    facts = changed("debian13", gpus=(), pci_gpus=())
+    driver = found("driver: {branch: 580}", facts, f"{{model: b200, count: {cards}}}").driver
+    assert driver is not None
+    assert (driver.fabric_manager, driver.companions) == (packages, ("nvlsm",) if packages else ())
+
+
 @pytest.mark.parametrize(
     ("what", "gpus", "words"),
     [
