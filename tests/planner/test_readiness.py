@@ -153,6 +153,15 @@ def test_a_fabric_that_is_not_up_is_a_failure():
     check = checks(driver("h100x8-nvswitch", fabric="in progress"), declares="driver")["fabric manager"]
     assert (check.state, check.part) == (State.FAIL, "fabric_manager")
     assert "error 802" in str(check)
+    bad = driver("h100x8-nvswitch", fabric="completed: Unknown Error")
+    assert checks(bad, declares="driver")["fabric manager"].state is State.FAIL
+
+
+def test_a_fabric_of_which_the_cards_say_nothing_is_what_its_service_is():
+    silent = driver("h100x8-nvswitch", fabric="n/a")
+    assert checks(silent, declares="driver")["fabric manager"].state is State.OK
+    stopped = silent.model_copy(update={"units": {}})
+    assert checks(stopped, declares="driver")["fabric manager"].state is State.FAIL
 
 
 STACK = """

@@ -116,10 +116,13 @@ def _gpus(subject: Subject) -> Iterator[Check]:
 
 
 def _fabric(subject: Subject) -> Check:
-    state = (subject.facts.driver.fabric or "").lower()
-    if "completed" in state:
-        return ok("fabric manager", f"the NVSwitch fabric is up ({subject.facts.driver.fabric})")
-    have = f"the NVSwitch fabric is {subject.facts.driver.fabric or 'not up'}"
+    driver, unit = subject.facts.driver, subject.facts.units.get("nvidia-fabricmanager.service")
+    runs = subject.facts.container is not None or (unit is not None and unit.active == "active")
+    if driver.fabric_state == "up":
+        return ok("fabric manager", f"the NVSwitch fabric is up ({driver.fabric})")
+    if driver.fabric_state == "not said" and runs:
+        return ok("fabric manager", "runs, and the cards say nothing of their fabric")
+    have = f"the NVSwitch fabric is {driver.fabric}" if driver.fabric_state == "down" else "it does not run"
     if "driver" in subject.host.declares:
         todo = "`pulumi up` brings it"
     else:
