@@ -20,9 +20,12 @@ from berth.provider.unchangeable import is_guest, refuse_unchangeable
 UNIT = "nvidia-fabricmanager.service"
 OF_THE_DRIVER = "the driver's"
 RUNNING = "running, fabric completed"
-_UNSAID = {None, "unknown", "n/a", "not supported"}
-"""What cards with an NVSwitch of the first two generations say of their fabric: nothing."""
+NOT_AT_BOOT = "running, not at boot"
 _START_S = 300.0
+
+_ENABLE = """
+systemctl enable --quiet -- "$1"
+"""
 
 # The cards register with the fabric for up to a minute after the service has started.
 _START = """
@@ -81,7 +84,7 @@ class FabricManager(FactOperation[FabricManagerWant]):
         In a container, where no service is its own, what the cards say is all.
         """
         if is_guest(facts):
-            return want if facts.driver.fabric == "completed" else None
+            return None if facts.driver.fabric_state == "down" else want
         there = [name for name in want.names() if _is_whole(facts, name)]
         versions = {upstream(name, facts.packages[name].version) for name in want.packages if name in there}
         if not there:
@@ -96,7 +99,7 @@ class FabricManager(FactOperation[FabricManagerWant]):
                 "version": others[0] if others else OF_THE_DRIVER,
                 "hold": want.hold if kept == expected else not want.hold,
                 "state": _state(facts),
-                "broken": broken(facts),
+                "broken": _in_the_way(facts, want, there, others),
             }
         )
 
@@ -106,20 +109,18 @@ class FabricManager(FactOperation[FabricManagerWant]):
             return [] if have is None else _remove(have)
         if have is not None and not self.differing(want, have):
             return []
-        start = shell(_START, UNIT, says="starting the fabric manager", root=True, timeout_s=_START_S)
-        if have is not None and (have.names(), have.version) == (want.names(), want.version) and not have.broken:
-            hold = want.packages if want.hold else []
-            holds = _install(want, {}, hold=hold, free=[] if hold else want.packages) if have.hold != want.hold else []
-            return [*holds, *([start] if have.state != want.state else [])]
         repair = [apt.repair(have.broken, wait_s=want.lock_wait_s)] if have is not None and have.broken else []
-        packages = dict.fromkeys(want.packages, f"{want.version}-*") | dict.fromkeys(want.companions, ANY)
         hold = want.packages if want.hold else []
-        return [*repair, *_install(want, packages, hold=hold, free=want.packages), start]
+        if have is not None and (have.names(), have.version) == (want.names(), want.version):
+            holds = _install(want, {}, hold=hold, free=[] if hold else want.packages) if have.hold != want.hold else []
+            return [*repair, *holds, *_service(want, have)]
+        packages = dict.fromkeys(want.packages, f"{want.version}-*") | dict.fromkeys(want.companions, ANY)
+        return [*repair, *_install(want, packages, hold=hold, free=want.packages), _start()]
 
     async def preflight(self, host: Host, want: FabricManagerWant) -> None:
         """Only a machine with an NVSwitch has a fabric; PCIe cards and bridges have none."""
         facts = await host.facts()
-        if not facts.driver.nvswitch:
+        if not facts.driver.nvswitch and not want.companions:  # the switch of NVLink 5 does not always show
             raise BadInput(
                 f"{host.name}: fabric_manager: there is no NVSwitch, so that it would not start; leave it out"
             )
@@ -133,6 +134,17 @@ class FabricManager(FactOperation[FabricManagerWant]):
             f"the fabric manager is {is_there}, must be of {OF_THE_DRIVER} version and running, else CUDA says error "
             "802, system not yet initialized",
         )
+
+    async def warnings(self, host: Host, want: FabricManagerWant) -> Sequence[str]:
+        """Whose work on the cards its restart ends."""
+        facts = await host.facts()
+        have = self.seen(facts, want)
+        if have is None or not facts.gpu_processes or not _restarts(want, have):
+            return ()
+        users = ", ".join(sorted({process.command or str(process.pid) for process in facts.gpu_processes}))
+        there = have.state if have.version == want.version else f"of version {have.version}"
+        said = f"{host.name}: the fabric manager is {there}, and is started anew"
+        return [f"{said}, which ends what runs on the cards: {users}"]
 
     async def apply(self, host: Host, want: FabricManagerWant | None, have: FabricManagerWant | None) -> None:
         """In the version of the driver that is on disk now."""
@@ -152,6 +164,24 @@ class FabricManager(FactOperation[FabricManagerWant]):
                 raise CommandFailed(host=host.name, doing=command.says, status=failed.status, output=output) from failed
 
 
+def _restarts(want: FabricManagerWant, have: FabricManagerWant) -> bool:
+    """Whether it must be started anew: being there at the next boot alone is no reason."""
+    same = (have.names(), have.version) == (want.names(), want.version)
+    return not same or have.state not in {want.state, NOT_AT_BOOT}
+
+
+def _service(want: FabricManagerWant, have: FabricManagerWant) -> list[Command]:
+    if _restarts(want, have):
+        return [_start()]
+    if have.state == want.state:
+        return []
+    return [shell(_ENABLE, UNIT, says="letting the fabric manager start at boot", root=True)]
+
+
+def _start() -> Command:
+    return shell(_START, UNIT, says="starting the fabric manager", root=True, timeout_s=_START_S)
+
+
 def driver_version(facts: HostFacts) -> str | None:
     """The driver that the fabric manager must fit: the one on disk, with which the machine boots."""
     return facts.driver.installed or facts.driver.packages
@@ -161,13 +191,19 @@ def _is_whole(facts: HostFacts, name: str) -> bool:
     return name in facts.packages and facts.packages[name].state == "installed"
 
 
+def _in_the_way(facts: HostFacts, want: FabricManagerWant, there: list[str], others: list[str]) -> list[str]:
+    """Interrupted installations: its own, and any where something of it is to be installed."""
+    found = broken(facts)
+    return found if others or there != want.names() or set(found) & set(want.names()) else []
+
+
 def _state(facts: HostFacts) -> str:
     unit, fabric = facts.units.get(UNIT), facts.driver.fabric
     if unit is None or unit.active != "active":
         return "failed" if unit is not None and unit.active == "failed" else "stopped"
-    if unit.enabled != "enabled":
-        return "running, not at boot"
-    return RUNNING if fabric in _UNSAID or fabric == "completed" else f"running, fabric {fabric}"
+    if facts.driver.fabric_state == "down":
+        return f"running, fabric {fabric}"
+    return RUNNING if unit.enabled == "enabled" else NOT_AT_BOOT
 
 
 def _install(

@@ -406,7 +406,21 @@ FABRIC = FabricManagerWant(host="box", manager="apt", packages=["nvidia-fabricma
         pytest.param(changed(H100, installed="570.195.03"), ["version"], id="the driver was upgraded without it"),
         pytest.param(changed(H100, fabric="in progress"), ["state"], id="the fabric is not complete"),
         pytest.param(changed(H100, fabric=None), [], id="a switch of an older kind, whose cards say nothing"),
+        pytest.param(changed(H100, fabric="completed: Unknown Error"), ["state"], id="complete with an error"),
+        pytest.param(changed(H100, fabric="n/a"), [], id="a card that has no word for it"),
         pytest.param(changed(H100, units={}), ["state"], id="stopped"),
+        pytest.param(
+            with_packages(H100, bash=PackageFact(version="5", state="half-configured")),
+            [],
+            id="an unrelated installation was interrupted",
+        ),
+        pytest.param(
+            changed(
+                with_packages(H100, bash=PackageFact(version="5", state="half-configured")), installed="570.195.03"
+            ),
+            ["broken[0]", "version"],
+            id="an unrelated installation in the way of its own",
+        ),
         pytest.param(with_packages(H100, "nvidia-fabricmanager-570"), ["existence"], id="not installed"),
     ],
 )
@@ -424,3 +438,24 @@ async def test_the_fabric_manager_is_asked_for_in_the_version_of_the_driver_on_d
     facts = changed(H100, installed="570.195.03")
     with pytest.raises(ProviderError, match="CUDA says error 802"):
         await FabricManager().apply(box(facts, connection), FABRIC, FabricManager().seen(facts, FABRIC))
+
+
+@pytest.mark.parametrize(
+    ("but", "said"),
+    [
+        (
+            {"fabric": "failed"},
+            "is running, fabric failed, and is started anew, which ends what runs on the cards: vllm",
+        ),
+        ({"installed": "570.195.03"}, "is of version 570.172.08, and is started anew"),
+        ({"gpu_processes": (), "fabric": "failed"}, None),
+        ({"units": {"nvidia-fabricmanager.service": UnitFact(active="active", enabled="disabled")}}, None),
+    ],
+)
+async def test_a_preview_says_whose_work_a_new_start_of_the_fabric_manager_ends(
+    but: dict[str, Any], said: str | None
+) -> None:
+    busy = {"gpu_processes": (GpuProcess(uuid="GPU-1", pid=7, memory=1, command="vllm"),)}
+    found = await FabricManager().warnings(box(changed(H100, **{**busy, **but})), FABRIC)
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from berth.provider.operations.fabric_manager import UNIT, FabricManager, FabricManagerWant
+from berth.provider.operations.fabric_manager import NOT_AT_BOOT, UNIT, FabricManager, FabricManagerWant
 from tests.provider.operations.tables.case import Case, Table, leashed, script, surviving
 
 WANT = FabricManagerWant(
@@ -43,8 +43,20 @@ TABLE = Table(
         Case(
             name="half installed",
             want=WANT,
-            have=there(broken=[NAME], state="stopped"),
+            have=there(broken=[NAME], packages=[], state="stopped"),
             commands=(surviving("apt._REPAIR", "600"), *INSTALL, START),
+        ),
+        Case(
+            name="interrupted while it was configured: what runs goes on",
+            want=WANT,
+            have=there(broken=[NAME]),
+            commands=(surviving("apt._REPAIR", "600"),),
+        ),
+        Case(
+            name="not at boot: what runs goes on",
+            want=WANT,
+            have=there(state=NOT_AT_BOOT),
+            commands=(script("_ENABLE", UNIT),),
         ),
         Case(name="stopped", want=WANT, have=there(state="stopped"), commands=(START,)),
         Case(
