@@ -51,12 +51,35 @@ done
 """
 """Waits up to `$wait_s` seconds until no other package manager is at work."""
 
+# What apt has written as its plan, and what of it nobody has asked for.
+_PLAN = """
+plan=$(mktemp)
+trap 'rm -f -- "$plan"' EXIT
+trap 'exit 1' HUP INT TERM
+listed() { sed -n "/^The following $1:/,/^[^ ]/{/^ /p;}" "$plan" | tr -d '*'; }
+beside() {
+  for one in $1; do case " $2 " in *" $one "*) ;; *) printf ' %s' "$one" ;; esac; done
+}
+"""
+
+# What apt thinks of as a repair may be the removal of what is half there, and of all that needs it.
 _REPAIR = (
     _SETTINGS
     + "wait_s=$1\n"
     + WAIT
+    + _PLAN
     + """
 dpkg --configure -a --force-confdef --force-confold
+if ! apt -f install --simulate > "$plan" 2>&1; then
+  cat -- "$plan" >&2
+  exit 1
+fi
+going=$(beside "$(listed 'packages will be REMOVED')" '')
+older=$(beside "$(listed 'packages will be DOWNGRADED')" '')
+if [ -n "$going$older" ]; then
+  echo "refused, since finishing would remove or take back:$going$older; look at 'apt-get -f install' on the host" >&2
+  exit 1
+fi
 apt -f install
 """
 )
@@ -67,18 +90,12 @@ _DOWNLOAD = (
     _SETTINGS
     + "wait_s=$1 may_go=$2 may_be_older=$3 ours=$4\nshift 4\n"
     + WAIT
+    + _PLAN
     + """
-plan=$(mktemp)
-trap 'rm -f -- "$plan"' EXIT
-trap 'exit 1' HUP INT TERM
 fetch() {
   { apt install --download-only --allow-downgrades --allow-change-held-packages "$@" 2>&1 || echo "berth: failed"; } |
     tee -- "$plan"
   ! grep -q '^berth: failed$' "$plan"
-}
-listed() { sed -n "/^The following $1:/,/^[^ ]/{/^ /p;}" "$plan" | tr -d '*'; }
-beside() {
-  for one in $1; do case " $2 " in *" $one "*) ;; *) printf ' %s' "$one" ;; esac; done
 }
 if [ -n "$(ls /var/lib/dpkg/updates)" ]; then
   echo "berth: finishing what dpkg was interrupted in"
