@@ -15,14 +15,20 @@ from berth.provider.host import Host
 from berth.provider.operation import FactOperation, Want
 from berth.provider.unchangeable import refuse_unchangeable
 
-# The signals of a connection that is cut are ignored: a file that nobody loads would be seen as done.
+# The signals of a connection that is cut are ignored: a file that nobody loads would be seen as done. $3 is the size of
+# the content, which comes as input: a connection that is cut meanwhile leaves the file as it was.
 _CHANGE = """
 trap '' HUP INT TERM PIPE
 unit=$1
 if [ -n "$2" ]; then
   mkdir -p -- "${2%/*}"
   new=$(mktemp "${2%/*}/.berth.XXXXXX")
-  printf %s "$3" > "$new"
+  cat > "$new"
+  if [ "$(wc -c < "$new")" -ne "$3" ]; then
+    rm -f -- "$new"
+    echo "only a part of the content came" >&2
+    exit 1
+  fi
   chmod 0644 "$new"
   mv -f -- "$new" "$2"
 fi
@@ -125,16 +131,18 @@ class SystemdUnit(FactOperation[SystemdUnitWant]):
         start = _start(want, have, changed=changed)
         if not (reload or enable or start):
             return []
+        content = want.content.encode()
         arguments = (
             want.unit,
             want.path if changed else "",
-            want.content if changed else "",
+            str(len(content)) if changed else "",
             "daemon-reload" if reload else "",
             ("enable" if want.enabled else "disable") if enable else "",
             start,
         )
         says = f"changing {want.unit}: {', '.join(word for word in (want.drop_in, *arguments[3:]) if word)}"
-        return [shell(_CHANGE, *arguments, says=says, timeout_s=_START_S, root=True)]
+        stdin = content if changed else None
+        return [shell(_CHANGE, *arguments, says=says, stdin=stdin, timeout_s=_START_S, root=True)]
 
     async def preflight(self, host: Host, want: SystemdUnitWant) -> None:
         """No systemd, a masked unit, and containers that a daemon-reload would take the GPUs from."""

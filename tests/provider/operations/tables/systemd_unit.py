@@ -8,6 +8,7 @@ from berth.provider.operations.systemd_unit import SystemdUnit, SystemdUnitWant
 from tests.provider.operations.tables.case import Case, Table, script
 
 TEXT = "[Unit]\nBefore=docker.service\n"
+SIZE = str(len(TEXT))
 DROP_IN = SystemdUnitWant(host="box", unit="nvidia-cdi-refresh.service", drop_in="10-berth", content=TEXT)
 DROP_IN_PATH = "/etc/systemd/system/nvidia-cdi-refresh.service.d/10-berth.conf"
 OWN = SystemdUnitWant(
@@ -29,7 +30,7 @@ TABLE = Table(
             name="a drop-in that is not there",
             want=DROP_IN,
             have=but(DROP_IN, content=""),
-            commands=(script("_CHANGE", DROP_IN.unit, DROP_IN_PATH, TEXT, "daemon-reload", "", ""),),
+            commands=(script("_CHANGE", DROP_IN.unit, DROP_IN_PATH, SIZE, "daemon-reload", "", ""),),
         ),
         Case(
             name="a drop-in that nobody loaded",
@@ -41,14 +42,14 @@ TABLE = Table(
             name="a drop-in that changes what runs",
             want=but(DROP_IN, restart=True),
             have=but(DROP_IN, content="[Unit]\n", restart=True),
-            commands=(script("_CHANGE", DROP_IN.unit, DROP_IN_PATH, TEXT, "daemon-reload", "", "try-restart"),),
+            commands=(script("_CHANGE", DROP_IN.unit, DROP_IN_PATH, SIZE, "daemon-reload", "", "try-restart"),),
         ),
         Case(name="a unit of our own as declared", want=OWN, have=OWN, why="its file, boot and state are as declared"),
         Case(
             name="a unit of our own that is not there",
             want=OWN,
             have=None,
-            commands=(script("_CHANGE", OWN.unit, OWN_PATH, "[Service]\n", "daemon-reload", "enable", "restart"),),
+            commands=(script("_CHANGE", OWN.unit, OWN_PATH, "10", "daemon-reload", "enable", "restart"),),
         ),
         Case(
             name="a unit of our own that was stopped by hand",
