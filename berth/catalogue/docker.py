@@ -16,6 +16,9 @@ OBSOLETE_TOOLKIT_LISTS = ("libnvidia-container.list", "nvidia-docker.list", "nvi
 CDI_SINCE = "25.0"
 """The first Docker with CDI, which it turns on by itself from 28.3 on."""
 
+GPUS_BY_CDI_SINCE = "29.2"
+"""The first Docker whose `--gpus` tries CDI before the hook of the container toolkit."""
+
 OLDEST_DOCKER = CDI_SINCE
 """What Berth's containers need: their GPUs come by CDI."""
 

@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from berth.catalogue.docker import OLDEST_TOOLKIT, at_least
 from berth.facts import HostFacts
 from berth.facts.model import CdiFile
 from berth.provider.command import Command, put, shell
 from berth.provider.errors import BadInput
 from berth.provider.host import Host
+from berth.provider.legacy_gpus import told
 from berth.provider.operation import FactOperation, Want
 from berth.provider.unchangeable import refuse_unchangeable
 
@@ -65,7 +65,8 @@ class CdiSpecificationWant(Want):
     it differs. `disabled_hooks` are left out of it: `enable-cuda-compat` on a GeForce whose images bring a newer CUDA
     than its driver, which would give such a card libraries that it cannot use.
 
-    `problems`, `duplicates` (other files of the same kind), `units` and `drop_in` are there to be observed.
+    `problems`, `duplicates` (other files of the same kind), `units` and `drop_in` are there to be observed; a drop-in
+    is not loaded where an update was cut before systemd read it.
     """
 
     kind: str = "nvidia.com/gpu"
@@ -74,7 +75,7 @@ class CdiSpecificationWant(Want):
     problems: list[str] = []
     duplicates: list[str] = []
     units: Literal["enabled", "disabled"] = "enabled"
-    drop_in: Literal["as declared", "other", "missing"] = "as declared"
+    drop_in: Literal["as declared", "other", "missing", "not loaded"] = "as declared"
     on_destroy: Literal["keep", "remove"] = "keep"
 
     @property
@@ -163,21 +164,11 @@ class CdiSpecification(FactOperation[CdiSpecificationWant]):
         facts = await host.facts()
         have = self.seen(facts, want)
         reloads = _by_unit(want) and (have is None or have.drop_in != "as declared")
-        if not reloads or facts.docker.cgroup_driver != "systemd" or not _may_have_old_way(facts):
-            return ()
-        loses = "systemd reads its units anew; running containers that got GPUs by --gpus in the old way lose them"
-        return [f'{loses} ("Failed to initialize NVML"); start those again afterwards']
+        return told(facts, host.name) if reloads else ()
 
 
 def _by_unit(want: CdiSpecificationWant) -> bool:
     return want.refreshed_by == "unit"
-
-
-def _may_have_old_way(facts: HostFacts) -> bool:
-    """Whether containers use GPUs that a hook gave them, which systemd knows nothing of."""
-    old = facts.toolkit is not None and not at_least(facts.toolkit, OLDEST_TOOLKIT)
-    chosen = facts.docker.default_runtime == "nvidia"
-    return (old or chosen) and any("docker" in process.cgroup for process in facts.gpu_processes)
 
 
 def _one_name(path: str) -> str:
@@ -215,7 +206,10 @@ def _drop_in(facts: HostFacts, want: CdiSpecificationWant) -> str:
     file = facts.files.get(DROP_IN)
     if file is None:
         return "missing"
-    return "as declared" if file.content == want.order() else "other"
+    if file.content != want.order():
+        return "other"
+    service = facts.units.get(REFRESH[1])
+    return "not loaded" if service is not None and service.needs_reload else "as declared"
 
 
 def _forget(path: str) -> Command:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from berth.facts import HostFacts
+from berth.facts.model import FileFact
 from berth.provider.command import Command, put, shell
 from berth.provider.host import Host
 from berth.provider.legacy_gpus import told
@@ -52,11 +53,11 @@ systemctl try-restart -- "$1" || :
 class PersistenceModeWant(Want):
     """nvidia-persistenced with persistence mode on.
 
-    `drop_in`, `daemon` and `mode` are there to be observed: the drop-in that Berth writes, the daemon's unit, and what
-    the cards say.
+    `drop_in`, `daemon` and `mode` are there to be observed: the drop-in that Berth writes (not loaded where an update
+    was cut before systemd read it), the daemon's unit, and what the cards say.
     """
 
-    drop_in: Literal["as declared", "edited by hand"] = "as declared"
+    drop_in: Literal["as declared", "edited by hand", "not loaded"] = "as declared"
     daemon: Literal["running", "stopped", "not at boot", "missing"] = "running"
     mode: Literal["on", "off"] = "on"
     on_destroy: Literal["keep", "remove"] = "keep"
@@ -84,7 +85,7 @@ class PersistenceMode(FactOperation[PersistenceModeWant]):
             return None
         return want.model_copy(
             update={
-                "drop_in": "as declared" if file.content == CONTENT else "edited by hand",
+                "drop_in": _drop_in(facts, file),
                 "daemon": _daemon(facts),
                 "mode": "on" if _is_on(facts) else "off",
             }
@@ -121,6 +122,13 @@ class PersistenceMode(FactOperation[PersistenceModeWant]):
 def _is_on(facts: HostFacts) -> bool:
     """Whether every card says so; one that cannot say it is none against it."""
     return bool(facts.gpus) and all(gpu.persistence is not False for gpu in facts.gpus)
+
+
+def _drop_in(facts: HostFacts, file: FileFact) -> Literal["as declared", "edited by hand", "not loaded"]:
+    if file.content != CONTENT:
+        return "edited by hand"
+    unit = facts.units.get(UNIT)
+    return "not loaded" if unit is not None and unit.needs_reload else "as declared"
 
 
 def _daemon(facts: HostFacts) -> Literal["running", "stopped", "not at boot", "missing"]:

@@ -46,11 +46,12 @@ Watts = Annotated[float, Field(gt=0, le=5000)]
 class PowerLimitWant(Want):
     """`watts` by the card's index (nvidia-smi's).
 
-    `unit` is there to be observed: the service that sets them again at boot.
+    `unit` is there to be observed: the service that sets them again at boot; it is not loaded where an update was cut
+    before systemd read it.
     """
 
     watts: dict[Index, Watts] = Field(min_length=1)
-    unit: Literal["as declared", "edited by hand", "not at boot"] = "as declared"
+    unit: Literal["as declared", "edited by hand", "not at boot", "not loaded"] = "as declared"
     on_destroy: Literal["keep", "remove"] = "keep"
 
 
@@ -75,6 +76,8 @@ class PowerLimit(FactOperation[PowerLimitWant]):
         state = "as declared" if file is None or file.content == content(want.watts) else "edited by hand"
         if state == "as declared" and not is_guest(facts) and (unit is None or unit.enabled != "enabled"):
             state = "not at boot"
+        elif state == "as declared" and unit is not None and unit.needs_reload:
+            state = "not loaded"
         limits = {str(gpu.index): gpu.power_limit for gpu in facts.gpus}
         watts = {
             index: wanted if abs(found - wanted) <= _HALF_A_WATT else found

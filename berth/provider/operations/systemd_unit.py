@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Literal, Self
 
@@ -12,6 +11,7 @@ from berth.facts import HostFacts
 from berth.provider.command import Command, shell
 from berth.provider.errors import BadInput
 from berth.provider.host import Host
+from berth.provider.legacy_gpus import losing_gpus
 from berth.provider.operation import FactOperation, Want
 from berth.provider.unchangeable import refuse_unchangeable
 
@@ -54,7 +54,6 @@ systemctl daemon-reload
 
 _ENABLED = frozenset({"enabled", "alias", "generated"})
 _ACTIVE = frozenset({"active", "activating", "reloading"})
-_SCOPE = re.compile(r"/(?:docker|libpod|cri-containerd|crio)-([0-9a-f]{12,})\.scope")
 _START_S = 300.0
 
 
@@ -176,18 +175,6 @@ class SystemdUnit(FactOperation[SystemdUnitWant]):
 
     def _reloads(self, want: SystemdUnitWant, have: SystemdUnitWant | None) -> bool:
         return any("daemon-reload" in command.argv for command in self.steps(want, have))
-
-
-def losing_gpus(facts: HostFacts) -> list[str]:
-    """The containers (the beginnings of their ids) that a daemon-reload would take the GPUs from.
-
-    systemd sets the devices of its own scopes anew then, and does not know of those that the NVIDIA hook added. With
-    CDI they are part of the container (nvidia-container-toolkit issues 48, 251, 1227, 1397).
-    """
-    if any(device.startswith("nvidia.com/gpu") for device in facts.docker.cdi_devices):
-        return []
-    found = (_SCOPE.search(process.cgroup) for process in facts.gpu_processes)
-    return sorted({scope[1][:12] for scope in found if scope is not None})
 
 
 def _start(want: SystemdUnitWant, have: SystemdUnitWant | None, *, changed: bool) -> str:

@@ -62,6 +62,16 @@ GONE = {"devices": ("0", "1", "GPU-00000000-0000-0000-0000-000000000000", "all")
             WANT,
             ["units"],
         ),
+        (
+            changed(
+                units={
+                    **BOX.units,
+                    "nvidia-cdi-refresh.service": UnitFact(active="active", enabled="enabled", needs_reload=True),
+                }
+            ),
+            WANT,
+            ["drop_in"],
+        ),
         (changed(), WITHOUT_COMPAT, ["drop_in", "problems[0]"]),
         (with_drop_in(changed(spec(hooks=("update-ldcache",))), WITHOUT_COMPAT), WITHOUT_COMPAT, []),
         (BOX.model_copy(update={"cdi": (spec(path="/etc/cdi/nvidia.yaml"),), "units": {}}), BY_HAND, []),
@@ -116,14 +126,13 @@ async def test_a_pod_is_told_that_it_cannot_be_changed_there() -> None:
 
 
 async def test_a_preview_says_whom_systemd_takes_the_gpus_from() -> None:
-    inside = GpuProcess(uuid="GPU-1", pid=1, memory=1, cgroup="/system.slice/docker-0123.scope")
+    inside = GpuProcess(uuid="GPU-1", pid=1, memory=1, cgroup="/system.slice/docker-0123456789ab.scope")
     facts = recorded("h100x8-nvswitch").model_copy(update={"gpu_processes": (inside,)})  # NVIDIA's runtime is default
     told = await OPERATION.warnings(known(facts), WANT)
-    assert [line.split(";")[0] for line in told] == ["systemd reads its units anew"]
+    assert [line.split(",")[0] for line in told] == ["box: systemd reads its units anew"]
     assert not await OPERATION.warnings(known(facts), BY_HAND)
     written = with_drop_in(facts.model_copy(update={"cdi": BOX.cdi}))
-    by_cdi = BOX.model_copy(update={"gpu_processes": (inside,)})
-    for quiet in (written, by_cdi, recorded("h100x8-nvswitch")):
+    for quiet in (written, recorded("h100x8-nvswitch")):
         assert not await OPERATION.warnings(known(quiet), WANT)
 
 

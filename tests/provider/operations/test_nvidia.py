@@ -318,6 +318,8 @@ async def test_nothing_is_loaded_before_it_is_on_disk() -> None:
 
 
 ACTIVE = UnitFact(active="active", enabled="enabled", result="success")
+UNREAD = ACTIVE.model_copy(update={"needs_reload": True})
+"""An update was cut between the file and systemd's reading it."""
 PERSISTENT = RTX5090.model_copy(
     update={
         "files": {**RTX5090.files, DROP_IN: FileFact(mode="0644", owner="root:root", content=CONTENT)},
@@ -335,6 +337,9 @@ PERSISTENT = RTX5090.model_copy(
         pytest.param(PERSISTENT.model_copy(update={"gpus": V100.gpus}), ["mode"], id="turned off"),
         pytest.param(PERSISTENT.model_copy(update={"units": RTX5090.units}), ["daemon"], id="not at boot"),
         pytest.param(PERSISTENT.model_copy(update={"units": {}}), ["daemon"], id="no daemon"),
+        pytest.param(
+            PERSISTENT.model_copy(update={"units": {"nvidia-persistenced.service": UNREAD}}), ["drop_in"], id="not read"
+        ),
     ],
 )
 def test_persistence_is_what_service_and_cards_say(facts: HostFacts, paths: list[str]) -> None:
@@ -349,11 +354,13 @@ async def test_a_pod_that_has_it_off_cannot_turn_it_on() -> None:
 
 
 async def test_containers_that_may_lose_their_cards_are_named_before() -> None:
-    process = GpuProcess(uuid="GPU-1", pid=7, memory=1, command="vllm", cgroup="/system.slice/docker-1234.scope")
+    process = GpuProcess(
+        uuid="GPU-1", pid=7, memory=1, command="vllm", cgroup="/system.slice/docker-0123456789abcdef.scope"
+    )
     docker = RTX5090.docker.model_copy(update={"cdi_devices": (), "cgroup_driver": "systemd"})
     busy = RTX5090.model_copy(update={"gpu_processes": (process,), "docker": docker})
     (said,) = await PersistenceMode().warnings(box(busy), PersistenceModeWant(host="box"))
-    assert "takes the GPUs from containers that got them without CDI (vllm run there)" in said
+    assert "takes the GPUs from running containers that got them without CDI (perhaps 0123456789ab:" in said
     assert not await PersistenceMode().warnings(box(RTX5090), PersistenceModeWant(host="box"))
 
 
@@ -374,6 +381,7 @@ def limited(watts: float) -> HostFacts:
         pytest.param(limited(450.2), [], id="set, as the driver rounds it"),
         pytest.param(limited(575), ["watts.0"], id="set to something else"),
         pytest.param(limited(450).model_copy(update={"units": {}}), ["unit"], id="not at boot"),
+        pytest.param(limited(450).model_copy(update={"units": {power_limit.UNIT: UNREAD}}), ["unit"], id="not read"),
         pytest.param(limited(450).model_copy(update={"gpus": ()}), ["watts.0"], id="no card"),
         pytest.param(RTX5090, ["existence"], id="not set by us"),
     ],

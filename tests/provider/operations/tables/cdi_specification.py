@@ -41,6 +41,12 @@ TABLE = Table(
             name="it is made after Docker starts", want=WANT, have=have(drop_in="missing"), commands=(*ORDER, REFRESH)
         ),
         Case(
+            name="systemd has not read its order",
+            want=WANT,
+            have=have(drop_in="not loaded"),
+            commands=(*ORDER, REFRESH),
+        ),
+        Case(
             name="another hook is left out",
             want=WANT.model_copy(update={"disabled_hooks": ["enable-cuda-compat"]}),
             have=have(problems=["it has the hook enable-cuda-compat"], drop_in="other"),

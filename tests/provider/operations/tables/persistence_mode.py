@@ -21,6 +21,7 @@ TABLE = Table(
         Case(name="on", want=WANT, have=WANT, why="the daemon runs, starts at boot, and the cards say so"),
         Case(name="not declared there", want=WANT, have=None, commands=WRITE),
         Case(name="the drop-in was edited", want=WANT, have=there(drop_in="edited by hand"), commands=WRITE),
+        Case(name="systemd has not read it", want=WANT, have=there(drop_in="not loaded"), commands=WRITE),
         Case(name="not started at boot", want=WANT, have=there(daemon="not at boot"), commands=WRITE),
         Case(name="the daemon is not there", want=WANT, have=there(daemon="missing", mode="off"), commands=WRITE),
         Case(

@@ -22,6 +22,7 @@ TABLE = Table(
         Case(name="not declared there", want=WANT, have=None, commands=WRITE),
         Case(name="the service was edited", want=WANT, have=there(unit="edited by hand"), commands=WRITE),
         Case(name="the service does not start at boot", want=WANT, have=there(unit="not at boot"), commands=WRITE),
+        Case(name="systemd has not read it", want=WANT, have=there(unit="not loaded"), commands=WRITE),
         Case(name="a card is new in it", want=WANT, have=there(watts={"0": 450}), commands=WRITE),
         Case(
             name="set to something else by hand: no unit is read anew",
