@@ -208,7 +208,7 @@ def facts(
     host: Annotated[str, typer.Argument(metavar="HOST", help="A host of a stack file, or a machine as USER@HOST.")],
     *,
     stack: Annotated[
-        str | None, typer.Option(help="The stack that has the host; left out, the one whose file has it.")
+        str | None, typer.Option(help="The stack whose host it is; left out, the one whose file has it.")
     ] = None,
     host_key: Annotated[
         str | None, typer.Option(help="For USER@HOST: its public key, as `berth hostkey` prints it.")
@@ -218,7 +218,7 @@ def facts(
     name: Annotated[str, typer.Option(help="For USER@HOST: what the file is called; left out, its address.")] = "",
     show: Annotated[bool, typer.Option("--show", help="Print what would be recorded, and write nothing.")] = False,
 ) -> None:
-    """Record what a machine is in stacks/facts/HOST.json, for plans without access to it.
+    """Record what a machine is in stacks/facts/STACK/HOST.json, for plans without access to it.
 
     Only looks, with the rights that its login has. Names, addresses and secrets are taken out; look through the file
     before you commit it.
@@ -231,8 +231,10 @@ def facts(
 
     user, at, address = host.rpartition("@")
     given = {"host_key": host_key, "port": port, "key_file": None if key_file is None else str(key_file.resolve())}
+    if at and stack is None and not show:
+        raise _Wrong(f"{host}: its stack is not said, must be; say --stack NAME, or --show to print it alone")
     try:
-        recording = of_machine(user, address, name, given) if at else of_stack(host, stack)
+        recording = of_machine(user, address, name, given, stack=stack or "") if at else of_stack(host, stack)
         if show:
             sys.stdout.write(recording.text)
             return
@@ -254,7 +256,7 @@ def forget(
     *,
     stack: Annotated[str, typer.Option(help="The stack whose state still knows the host.")] = "dev",
     yes: Annotated[
-        bool, typer.Option("--yes", help="Ask nothing; without a terminal nothing is asked either.")
+        bool, typer.Option("--yes", help="Ask nothing; needed without a terminal, where nobody can answer.")
     ] = False,
 ) -> None:
     """Drop from a stack's state what lies on a host that is gone; nothing is asked of the host or removed there.
@@ -273,7 +275,10 @@ def forget(
             return
         sys.stdout.write(f"stack {stack}: these are dropped from its state; what runs on {host} stays there:\n")
         sys.stdout.write("\n".join(found.lines) + "\n")
-        if not yes and sys.stdin.isatty():
+        if not yes and not sys.stdin.isatty():
+            _complain("nobody can be asked without a terminal; say --yes if they are to be dropped")
+            raise typer.Exit(1)
+        if not yes:
             typer.confirm(f"Forget {host}?", abort=True)
         found.apply()
     except LifecycleError as error:

@@ -1,4 +1,4 @@
-"""Records what a machine is as `stacks/facts/HOST.json`, for plans without access to it, with names and secrets out."""
+"""Records what a machine is as `stacks/facts/STACK/HOST.json`, for plans without access, with names and secrets out."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def of_stack(host: str, stack: str | None, project: Project | None = None) -> Re
         known = f"stacks {', '.join(sorted(found))} have it; say --stack" if found else "no stack file declares it"
         raise CannotRecord(f"host {host}: {known}; or give a machine as USER@HOST")
     name, said = next(iter(found.items()))
-    return _recorded(host, _settings(said, name, project), project, _names(said))
+    return _recorded(host, _settings(said, name, project), name, project, _names(said))
 
 
 def of_machine(
-    user: str, address: str, name: str, given: Mapping[str, Any], project: Project | None = None
+    user: str, address: str, name: str, given: Mapping[str, Any], *, stack: str, project: Project | None = None
 ) -> Recording:
     """Asks a machine that no stack file has to know.
 
@@ -91,6 +91,7 @@ def of_machine(
         address: its name or address.
         name: what the file is called; empty takes the address.
         given: further settings of the connection, as a stack file has them.
+        stack: the stack that the facts are for.
         project: the project; this package's own when absent.
 
     Raises:
@@ -99,10 +100,10 @@ def of_machine(
     ssh = {"host": address, "user": user, **{key: value for key, value in given.items() if value is not None}}
     settings = HostSettings.model_validate({"connection": {"ssh": ssh}, "workspace": "."})
     called = "".join(letter if letter in _NAME_LETTERS else "-" for letter in (name or address).lower())
-    return _recorded(called, settings, project or Project.here(), {address, address.partition(".")[0]})
+    return _recorded(called, settings, stack, project or Project.here(), {address, address.partition(".")[0]})
 
 
-def _recorded(name: str, settings: HostSettings, project: Project, names: set[str]) -> Recording:
+def _recorded(name: str, settings: HostSettings, stack: str, project: Project, names: set[str]) -> Recording:
     async def ask() -> HostFacts:
         hosts = Hosts({name: settings})
         try:
@@ -111,7 +112,7 @@ def _recorded(name: str, settings: HostSettings, project: Project, names: set[st
             await hosts.close()
 
     facts = anonymous(asyncio.run(ask()), names)
-    return Recording(Store(project.root, "").recorded(name), facts)
+    return Recording(Store(project.root, stack).recorded(name), facts)
 
 
 def _declared(host: str, project: Project, stack: str | None) -> Iterator[tuple[str, Host]]:

@@ -70,7 +70,7 @@ def observe(hosts: Mapping[str, HostPlan], stack: str, project: Path, unasked: s
         if name not in facts and answer:
             lacking[name] = (
                 f"hosts.{name}: {why}, and nothing is known of it from before; make it reachable, or bring "
-                f"stacks/facts/{name}.json from where it is (berth facts {name})"
+                f"stacks/facts/{stack}/{name}.json from where it is (berth facts {name} --stack {stack})"
             )
     away = frozenset(name for name, answer in said.items() if "facts" not in answer)
     return Observed(facts=facts, away=away, notes=tuple(notes), lacking=lacking)

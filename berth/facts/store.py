@@ -1,7 +1,7 @@
 """Facts as files: what each look at a host found, and what somebody recorded for times without access.
 
 The last look of a stack at its hosts lies in the project's `.berth/facts/STACK/HOST.json`, untracked; a recorded host
-in `stacks/facts/HOST.json`, which a team shares. The newer of the two counts.
+in `stacks/facts/STACK/HOST.json`, which a team shares. The newer of the two counts. Two stacks may each have a `box`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Store:
 
     def recorded(self, host: str) -> Path:
         """Where a recorded host lies."""
-        return self.project / "stacks" / "facts" / f"{host}.json"
+        return self.project / "stacks" / "facts" / self.stack / f"{host}.json"
 
     def keep(self, host: str, facts: HostFacts) -> None:
         """Keeps a look as the last one; a folder that cannot be written is no reason to stop an update."""

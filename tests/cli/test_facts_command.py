@@ -50,7 +50,7 @@ def test_a_host_of_a_stack_file_is_recorded_and_read_back(project: Path) -> None
     code, said = run("box", "--stack", "one")
     assert code == 0, said
     assert "before you commit it" in said
-    facts = Store(project, "any").last_known("box")
+    facts = Store(project, "one").last_known("box")
     assert facts is not None
     assert facts.boot_id == "00000000-0000-0000-0000-000000000000"
 
@@ -62,8 +62,11 @@ def test_a_machine_that_no_stack_knows(project: Path, ssh_server: Sshd) -> None:
     assert HostFacts.model_validate_json(said).cores >= 1
     assert not (project / "stacks/facts").exists()
     code, said = run(f"{ssh_server.user}@127.0.0.1", *keys, "--name", "Big Box")
+    assert code != 0
+    assert "its stack is not said, must be; say --stack NAME" in said
+    code, said = run(f"{ssh_server.user}@127.0.0.1", *keys, "--name", "Big Box", "--stack", "two")
     assert code == 0, said
-    assert "cores" in json.loads((project / "stacks/facts/big-box.json").read_text())
+    assert "cores" in json.loads((project / "stacks/facts/two/big-box.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ def test_what_cannot_be_recorded(project: Path, arguments: tuple[str, ...], said
 
 
 def test_a_machine_that_does_not_answer(project: Path) -> None:
-    code, said = run("me@127.0.0.1", "--port", "1")
+    code, said = run("me@127.0.0.1", "--port", "1", "--stack", "one")
     assert (code, project.joinpath("stacks/facts").exists()) == (1, False)
     assert "127-0-0-1: ssh " in said
 

@@ -35,7 +35,10 @@ def test_a_kept_look_is_read_back_and_nobody_elses(tmp_path: Path) -> None:
     assert store.looked("box").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / ".berth").stat().st_mode & 0o777 == 0o700
     assert [path.name for path in store.looked("box").parent.iterdir()] == ["box.json"]
+    store.recorded("box").parent.mkdir(parents=True)
+    store.recorded("box").write_text(HOST.model_dump_json())
     assert Store(tmp_path, "other").last_known("box") is None
+    store.recorded("box").unlink()
     store.forget("box")
     assert store.last_known("box") is None
     store.forget("box")
@@ -47,7 +50,7 @@ def test_a_broken_file_is_said_and_the_other_one_counts(tmp_path: Path) -> None:
     store.recorded("box").parent.mkdir(parents=True)
     store.recorded("box").write_text('{"os": ')
     assert store.last_known("box", problems) == HOST
-    assert problems == ["stacks/facts/box.json: is not the facts of a host; delete it, or record the host again"]
+    assert problems == ["stacks/facts/prod/box.json: is not the facts of a host; delete it, or record the host again"]
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
