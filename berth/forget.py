@@ -32,6 +32,8 @@ class Forgetting:
     dropped: tuple[str, ...]
     """URNs, in the order of the state."""
     state: Mapping[str, Any]
+    exported: str
+    """The state as it was when this was worked out."""
 
     @property
     def lines(self) -> list[str]:
@@ -42,9 +44,14 @@ class Forgetting:
         """Writes the state back, under Pulumi's own lock.
 
         Raises:
-            LifecycleError: the state cannot be written.
+            LifecycleError: the state is no longer the one that was shown, or cannot be written.
         """
         if self.dropped:
+            if self.pulumi.call("stack", "export") != self.exported:
+                raise LifecycleError(
+                    f"stack {self.pulumi.stack}: its state was changed meanwhile, must be the one that was shown; "
+                    "nothing was forgotten, run this again when no update is at work"
+                )
             self.pulumi.call("stack", "import", text=json.dumps(self.state))
         Store(self.pulumi.project.root, self.pulumi.stack).forget(self.host)
 
@@ -69,10 +76,12 @@ def forgetting(host: str, stack: str, project: Project | None = None) -> Forgett
     pulumi = ready(project, stack)
     if not pulumi.exists():
         raise LifecycleError(f"stack {stack}: is not there, so that it knows no host")
-    state = json.loads(pulumi.call("stack", "export"))
+    exported = pulumi.call("stack", "export")
+    state = json.loads(exported)
     deployment = state.get("deployment") or {}
     dropped = _of_host(deployment.get("resources") or [], host)
-    return Forgetting(pulumi, host, tuple(dropped), {**state, "deployment": _without(deployment, set(dropped))})
+    left = {**state, "deployment": _without(deployment, set(dropped))}
+    return Forgetting(pulumi, host, tuple(dropped), left, exported)
 
 
 def _kind(urn: str) -> str:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
-from berth.forget import _of_host, _without
+import pytest
+from typer.testing import CliRunner
+
+from berth import cli, forget
+from berth.forget import Forgetting, _of_host, _without
+from berth.lifecycle.errors import LifecycleError
+from berth.lifecycle.pulumi import Pulumi
 
 STACK = "urn:pulumi:s::p::pulumi:pulumi:Stack::p-s"
 PROVIDER = "urn:pulumi:s::p::pulumi:providers:berth::berth"
@@ -24,7 +33,7 @@ def on(host: str) -> dict[str, Any]:
 
 HOST, SERVER, PROOF = "berth:index:Host", "berth:index:InferenceServer", "berth:index:Proof"
 OLD, REPLICA = urn(HOST, "old"), urn(f"{SERVER}$berth:serving:Replica", "a")
-RESOURCES = [
+RESOURCES: list[dict[str, Any]] = [
     {"urn": STACK},
     {"urn": PROVIDER, "inputs": {"hosts": "{}"}},
     resource(HOST, "old"),
@@ -60,3 +69,45 @@ def test_what_is_kept_says_nothing_of_what_is_gone() -> None:
 
 def test_a_host_that_nothing_lies_on_takes_nothing() -> None:
     assert _of_host(RESOURCES, "other") == []
+
+
+class Moving:
+    """Stands in for Pulumi where somebody else runs an update meanwhile, which cannot be timed with the real one."""
+
+    stack = "s"
+
+    def __init__(self, root: Path, *exports: str) -> None:
+        self.project = SimpleNamespace(root=root)
+        self.exports = list(exports)
+        self.imported: list[str] = []
+
+    def call(self, *words: str, text: str = "") -> str:
+        if words == ("stack", "import"):
+            self.imported.append(text)
+            return ""
+        return self.exports.pop(0)
+
+
+def prepared(pulumi: Moving) -> Forgetting:
+    return Forgetting(cast("Pulumi", cast("Any", pulumi)), "old", (OLD,), {"deployment": {}}, "before")
+
+
+def test_a_state_that_an_update_changed_meanwhile_is_not_rolled_back(tmp_path: Path) -> None:
+    pulumi = Moving(tmp_path, "after an update")
+    with pytest.raises(LifecycleError, match="its state was changed meanwhile, must be the one that was shown"):
+        prepared(pulumi).apply()
+    assert pulumi.imported == []
+    same = Moving(tmp_path, "before")
+    prepared(same).apply()
+    assert same.imported == [json.dumps({"deployment": {}})]
+
+
+def test_without_a_terminal_nothing_is_forgotten_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pulumi = Moving(tmp_path, "before")
+    monkeypatch.setattr(forget, "forgetting", lambda *_: prepared(pulumi))
+    asked = CliRunner().invoke(cli.app, ["forget", "old"])
+    assert asked.exit_code == 1
+    assert "say --yes" in asked.output
+    assert pulumi.imported == []
+    assert CliRunner().invoke(cli.app, ["forget", "old", "--yes"]).exit_code == 0
+    assert len(pulumi.imported) == 1
