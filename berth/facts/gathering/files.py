@@ -16,7 +16,8 @@ for file in /etc/docker/daemon.json /etc/nvidia-container-runtime/config.toml /e
   /usr/share/keyrings/*nvidia* /usr/share/keyrings/*docker* \
   /etc/yum.repos.d/* /etc/pki/rpm-gpg/*berth* /etc/pki/rpm-gpg/*nvidia* /etc/pki/rpm-gpg/*docker* \
   /etc/dnf/plugins/versionlock.list /etc/dnf/plugins/versionlock.conf /etc/dnf/dnf.conf \
-  /etc/modprobe.d/* /etc/modules-load.d/*berth* /etc/sysctl.d/*berth* /etc/security/limits.d/*berth* \
+  /etc/modprobe.d/* /etc/modules-load.d/*berth* /etc/sysctl.conf /etc/sysctl.d/* \
+  /etc/security/limits.d/*berth* \
   /etc/systemd/system/*berth* /etc/systemd/system/*.d/*berth* /etc/systemd/system/nvidia-*.service \
   /etc/systemd/system/docker.service /etc/systemd/system/docker.service.d/* \
   /etc/systemd/system/containerd.service.d/* /etc/systemd/system/nvidia-*.d/* \

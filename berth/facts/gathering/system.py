@@ -49,16 +49,16 @@ part sysctl
     while IFS=' 	=' read -r key value; do
       key=${key#-}
       case $key in
-        '' | '#'* | ';'* | /* | *[!A-Za-z0-9_./-]* | *..*) continue ;;
-        */*) ;;
-        *) while case $key in *.*) ;; *) false ;; esac; do key=${key%%.*}/${key#*.}; done ;;
+        '' | '#'* | ';'* | /* | *[!A-Za-z0-9_:./-]* | *..* | *//*) continue ;;
       esac
+      case ${key#"${key%%[./]*}"} in .*) key=$(printf %s "$key" | tr ./ /.) ;; esac
       echo "$key"
     done < "$file"
   done
 } | { cd /proc/sys && xargs grep -sH '' /dev/null; }
 """
 
+_SWAPPED = str.maketrans("./", "/.")
 _ENABLED = 1
 _LISTENING = re.compile(r"^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) ")
 _MADE_UP = ("tmpfs", "devtmpfs", "udev", "none", "efivarfs", "overlay", "shm")
@@ -97,7 +97,7 @@ def read(found: Sections, unread: dict[str, str]) -> dict[str, Any]:
             sorted({int(match[1], 16) for line in lines(found, "ports") if (match := _LISTENING.match(line))})
         ),
         "sysctl": {
-            key.replace("/", "."): " ".join(value.split())
+            key.translate(_SWAPPED): " ".join(value.split())
             for key, _, value in (line.partition(":") for line in lines(found, "sysctl"))
         },
     }

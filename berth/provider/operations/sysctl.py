@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from berth.catalogue.patterns import SETTING, SETTING_VALUE
 from berth.facts import HostFacts
 from berth.provider.command import Command, put, shell
+from berth.provider.errors import BadInput
 from berth.provider.host import Host
 from berth.provider.operation import FactOperation, Want
 from berth.provider.unchangeable import refuse_unchangeable
 
-Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[A-Za-z0-9_:-]+)+$")]
-Value = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:/|%+-]+( [A-Za-z0-9_.,:/|%+-]+)*$")]
+Key = Annotated[str, StringConstraints(pattern=SETTING)]
+Value = Annotated[str, StringConstraints(pattern=SETTING_VALUE)]
 
 
 # Written without `sysctl`, which small systems lack; all that the kernel refuses is said in one run.
 _SET = """
 failed=
 while [ $# -gt 0 ]; do
-  file=/proc/sys/$(printf %s "$1" | tr . /)
+  file=/proc/sys/$(printf %s "$1" | tr ./ /.)
   if [ ! -e "$file" ]; then
     echo "$1: this kernel has no such setting; take it out of the stack file" >&2
     failed=yes
@@ -33,6 +36,9 @@ while [ $# -gt 0 ]; do
 done
 if [ -n "$failed" ]; then exit 1; fi
 """
+
+_PARTS = re.compile(r"[./]")
+_SWAPPED = str.maketrans("./", "/.")
 
 _REMOVE = """
 rm -f -- "$1"
@@ -52,8 +58,8 @@ class SysctlWant(Want):
 
     @property
     def path(self) -> str:
-        """The file that is read at boot, after the system's own."""
-        return f"/etc/sysctl.d/90-berth-{self.name}.conf"
+        """The file that is read at boot, after the system's own and what a machine usually has in 99-*.conf."""
+        return f"/etc/sysctl.d/99-zz-berth-{self.name}.conf"
 
     def text(self) -> str:
         """What the file says."""
@@ -96,7 +102,7 @@ class Sysctl(FactOperation[SysctlWant]):
         return commands
 
     async def preflight(self, host: Host, want: SysctlWant) -> None:
-        """A container's kernel is not its own."""
+        """A container's kernel is not its own; and a file that is read later would undo it at the next boot."""
         facts = await host.facts()
         have = self.seen(facts, want)
         found = {key: facts.sysctl.get(key, "unknown") for key in want.values}
@@ -104,3 +110,29 @@ class Sysctl(FactOperation[SysctlWant]):
         if have is None or self.differing(want, have):
             problem = "; ".join(wrong) or f"{want.path} is missing or other than declared"
             refuse_unchangeable(facts, host.name, problem, systemd=False)
+        if undone := list(_undone(facts, want)):
+            raise BadInput("\n".join(f"{host.name}: {problem}" for problem in undone))
+
+
+def _undone(facts: HostFacts, want: SysctlWant) -> Iterator[str]:
+    """What files that are read after ours say otherwise. systemd does not read /etc/sysctl.conf itself."""
+    later = sorted(path for path in facts.files if path.startswith("/etc/sysctl.d/") and path > want.path)
+    for path in [*later, *([] if facts.systemd else ["/etc/sysctl.conf"])]:
+        file = facts.files.get(path)
+        for key, value in _read((file.content if file is not None else None) or ""):
+            if want.values.get(key, value) != value:
+                yield (
+                    f"{path} sets {key} to {value}, must not, since it is read after {want.path}, which says "
+                    f"{want.values[key]}; take the line out"
+                )
+
+
+def _read(text: str) -> Iterator[tuple[str, str]]:
+    """The settings of a file, by names with dots."""
+    for line in text.splitlines():
+        key, equals, value = line.strip().partition("=")
+        key = key.strip().removeprefix("-")
+        if equals and not key.startswith(("#", ";")):
+            first = _PARTS.search(key)
+            dotted = key.translate(_SWAPPED) if first is not None and first[0] == "/" else key
+            yield dotted, " ".join(value.split())

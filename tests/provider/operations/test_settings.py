@@ -100,7 +100,7 @@ async def test_the_kernel_is_set_now_and_at_boot_and_what_it_refuses_is_said(box
         await box.up(Sysctl(), wrong)
     assert f"{key} is 700, must be many: the kernel refuses it" in str(caught.value)
     assert "net.ipv4.no_such_thing: this kernel has no such setting" in str(caught.value)
-    assert box.sh("ls /etc/sysctl.d | grep berth") == "90-berth-test.conf"
+    assert box.sh("ls /etc/sysctl.d | grep berth") == "99-zz-berth-test.conf"
     await box.up(Sysctl(), want, removed=True)
 
 

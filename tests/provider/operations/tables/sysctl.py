@@ -5,7 +5,7 @@ from __future__ import annotations
 from berth.provider.operations.sysctl import Sysctl, SysctlWant
 from tests.provider.operations.tables.case import Case, Table, script
 
-PATH = "/etc/sysctl.d/90-berth-engines.conf"
+PATH = "/etc/sysctl.d/99-zz-berth-engines.conf"
 WANT = SysctlWant(
     host="box", name="engines", values={"vm.swappiness": "10", "net.ipv4.ip_local_port_range": "32768 60999"}
 )
