@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from berth.catalogue.patterns import ADDRESS, WORD
 from berth.facts import HostFacts
 from berth.provider.command import Command, leashed, put, shell
 from berth.provider.errors import BadInput
@@ -44,30 +45,27 @@ printf '%s\\n' "$why" >&2
 exit 1
 """
 
-# $1 how long to wait, $2 the entry's file, $3 its text, $4 the key's file, which apt's own user must be able to read.
+# $1 how long to wait, $2 the entry's file, $3 its candidate, $4 the key's file, which apt's own user must be able to
+# read.
 _ADD_APT = (
     "wait_s=$1\n"
     + apt.WAIT
     + """
-new=$(mktemp -d)
-trap 'rm -rf -- "$new"' EXIT
+trap 'rm -rf -- "${3%/*}"' EXIT
 chmod 0755 "${4%/*}"
 mkdir -p -- "${2%/*}"
-printf %s "$3" > "$new/new.sources"
-if ! LC_ALL=C apt-get -q update -o Dir::Etc::sourcelist="$new/new.sources" -o Dir::Etc::sourceparts=/dev/null \\
+if ! LC_ALL=C apt-get -q update -o Dir::Etc::sourcelist="$3" -o Dir::Etc::sourceparts=/dev/null \\
   -o APT::Get::List-Cleanup=0 -o APT::Update::Error-Mode=any -o Acquire::Retries=3; then exit 100; fi
-install -m 0644 -- "$new/new.sources" "$2.berth-new"
+install -m 0644 -- "$3" "$2.berth-new"
 mv -f -- "$2.berth-new" "$2"
 """
 )
 
-# $1 the entry's file, $2 its text.
+# $1 the entry's file, $2 its candidate, alone in its folder.
 _ADD_DNF = """
-new=$(mktemp -d)
-trap 'rm -rf -- "$new"' EXIT
-printf %s "$2" > "$new/new.repo"
-LC_ALL=C dnf -y --setopt=reposdir="$new" --setopt=skip_if_unavailable=False --setopt=retries=3 --refresh makecache
-install -m 0644 -- "$new/new.repo" "$1.berth-new"
+trap 'rm -rf -- "${2%/*}"' EXIT
+LC_ALL=C dnf -y --setopt=reposdir="${2%/*}" --setopt=skip_if_unavailable=False --setopt=retries=3 --refresh makecache
+install -m 0644 -- "$2" "$1.berth-new"
 mv -f -- "$1.berth-new" "$1"
 """
 
@@ -78,7 +76,8 @@ rm -f -- "$1" "$2"
 _WAIT_S = 600
 _REFRESH_S = 900.0
 
-_Word = Annotated[str, StringConstraints(pattern=r"^[^\s#\[\]]+$")]
+_Word = Annotated[str, StringConstraints(pattern=WORD)]
+_Address = Annotated[str, StringConstraints(pattern=ADDRESS)]
 _Path = Annotated[str, StringConstraints(pattern=r"^/\S+$")]
 
 
@@ -97,7 +96,7 @@ class PackageRepositoryWant(Want):
 
     manager: Manager
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
-    uris: list[_Word] = Field(min_length=1)
+    uris: list[_Address] = Field(min_length=1)
     suites: list[_Word] = []
     components: list[_Word] = []
     architectures: list[_Word] = []
@@ -120,6 +119,11 @@ class PackageRepositoryWant(Want):
         if any(suite.endswith("/") for suite in self.suites) and self.components:
             raise ValueError("components are given with a flat repository (a suite that ends in /); it has none")
         return self
+
+    @property
+    def candidate(self) -> str:
+        """Where the entry lies until its index has been fetched: alone in a folder that only root reads."""
+        return f"/run/berth-repository-{self.name}/{self.path.rpartition('/')[2]}"
 
     @property
     def path(self) -> str:
@@ -198,6 +202,7 @@ class PackageRepository(FactOperation[PackageRepositoryWant]):
         if not same_key:
             commands.append(put(want.key_path, _written(want), root=True))
         if not same_key or have is None or have.entry != "as declared":
+            commands.append(put(want.candidate, want.text(), mode="0600", root=True))
             commands.append(_add(want))
         return commands
 
@@ -220,9 +225,9 @@ class PackageRepository(FactOperation[PackageRepositoryWant]):
 def _add(want: PackageRepositoryWant) -> Command:
     says = f"reading the index of {', '.join(want.uris)}"
     if want.manager == "apt":
-        arguments = (str(_WAIT_S), want.path, want.text(), want.key_path)
+        arguments = (str(_WAIT_S), want.path, want.candidate, want.key_path)
         return leashed(shell(_ADD_APT, *arguments, says=says, timeout_s=_REFRESH_S, root=True))
-    return leashed(shell(_ADD_DNF, want.path, want.text(), says=says, timeout_s=_REFRESH_S, root=True))
+    return leashed(shell(_ADD_DNF, want.path, want.candidate, says=says, timeout_s=_REFRESH_S, root=True))
 
 
 def _written(want: PackageRepositoryWant) -> str:

@@ -32,7 +32,11 @@ Components: stable
 Architectures: amd64
 Signed-By: /etc/apt/keyrings/docker.asc
 """
-ADD = leashed("_ADD_APT", "600", "/etc/apt/sources.list.d/docker.sources", SOURCES, "/etc/apt/keyrings/docker.asc")
+CANDIDATE = "/run/berth-repository-docker/docker.sources"
+ADD = (
+    script("_PUT", CANDIDATE, "0600", "", str(len(SOURCES))),
+    leashed("_ADD_APT", "600", "/etc/apt/sources.list.d/docker.sources", CANDIDATE, "/etc/apt/keyrings/docker.asc"),
+)
 KEY_FILE = script("_PUT", "/etc/apt/keyrings/docker.asc", "0644", "", str(len(KEY)))
 
 FLAT = PackageRepositoryWant(
@@ -50,6 +54,8 @@ URIs: https://developer.download.nvidia.com/compute/cuda/repos/debian13/x86_64/
 Suites: /
 Signed-By: /etc/apt/keyrings/cuda-debian13.asc
 """
+
+FLAT_CANDIDATE = "/run/berth-repository-cuda-debian13/cuda-debian13.sources"
 
 TOOLKIT = PackageRepositoryWant(
     host="box",
@@ -69,6 +75,7 @@ gpgcheck=0
 repo_gpgcheck=1
 gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-berth-nvidia-container-toolkit
 """
+REPO_CANDIDATE = "/run/berth-repository-nvidia-container-toolkit/nvidia-container-toolkit.repo"
 
 
 def but(want: PackageRepositoryWant, **update: Any) -> PackageRepositoryWant:
@@ -81,12 +88,12 @@ TABLE = Table(
         Case(
             name="it is there", want=DOCKER, have=DOCKER, why="entry and key are as declared, nothing obsolete is left"
         ),
-        Case(name="it is not there", want=DOCKER, have=None, commands=(KEY_FILE, ADD)),
+        Case(name="it is not there", want=DOCKER, have=None, commands=(KEY_FILE, *ADD)),
         Case(
             name="an earlier guide's entry is in the way",
             want=DOCKER,
             have=but(DOCKER, obsolete=[], entry="missing", fingerprint="missing"),
-            commands=(script("_AWAY", "/etc/apt/sources.list.d/docker.list"), KEY_FILE, ADD),
+            commands=(script("_AWAY", "/etc/apt/sources.list.d/docker.list"), KEY_FILE, *ADD),
         ),
         Case(
             name="only an earlier guide's entry is too much",
@@ -94,26 +101,27 @@ TABLE = Table(
             have=but(DOCKER, obsolete=[]),
             commands=(script("_AWAY", "/etc/apt/sources.list.d/docker.list"),),
         ),
-        Case(name="the entry says something else", want=DOCKER, have=but(DOCKER, entry="other"), commands=(ADD,)),
+        Case(name="the entry says something else", want=DOCKER, have=but(DOCKER, entry="other"), commands=ADD),
         Case(
             name="another key lies there",
             want=DOCKER,
             have=but(DOCKER, fingerprint="A" * 40),
-            commands=(KEY_FILE, ADD),
+            commands=(KEY_FILE, *ADD),
         ),
         Case(
             name="a newer edition of the same key is declared",
             want=DOCKER,
             have=but(DOCKER, key="an older edition"),
-            commands=(KEY_FILE, ADD),
+            commands=(KEY_FILE, *ADD),
         ),
         Case(
             name="a flat repository whose key lies there",
             want=FLAT,
             have=but(FLAT, entry="missing"),
             commands=(
+                script("_PUT", FLAT_CANDIDATE, "0600", "", str(len(FLAT_SOURCES))),
                 leashed(
-                    *("_ADD_APT", "600", "/etc/apt/sources.list.d/cuda-debian13.sources", FLAT_SOURCES),
+                    *("_ADD_APT", "600", "/etc/apt/sources.list.d/cuda-debian13.sources", FLAT_CANDIDATE),
                     "/etc/apt/keyrings/cuda-debian13.asc",
                 ),
             ),
@@ -134,7 +142,8 @@ TABLE = Table(
                     *("_PUT", "/etc/pki/rpm-gpg/RPM-GPG-KEY-berth-nvidia-container-toolkit", "0644", ""),
                     str(len(KEY)),
                 ),
-                leashed("_ADD_DNF", "/etc/yum.repos.d/nvidia-container-toolkit.repo", REPO),
+                script("_PUT", REPO_CANDIDATE, "0600", "", str(len(REPO))),
+                leashed("_ADD_DNF", "/etc/yum.repos.d/nvidia-container-toolkit.repo", REPO_CANDIDATE),
             ),
         ),
     ),
