@@ -82,6 +82,7 @@ PUBLISHED = (
     Package("berth-tool", "1"),
     Package("berth-bar", "1", ["Conflicts: berth-foo"]),
     Package("berth-sick", "1", script="test -e /run/berth-test-go"),
+    Package("berth-lonely", "1", ["Depends: berth-nowhere"]),
     Package("berth-slow", "1", script="while [ ! -e /run/berth-test-go ]; do sleep 0.1; done"),
 )
 
@@ -256,6 +257,15 @@ async def test_a_package_whose_script_failed_is_said_seen_and_repaired_first(box
     assert box.said[0] == "finishing interrupted installations (dpkg --configure -a): berth-sick"
     assert box.status("berth-sick") == "1 install ok installed"
     assert await PACKAGES.observe(box.host, sick) == sick
+
+
+async def test_a_repair_that_would_remove_others_is_refused_by_their_names(box: Box) -> None:
+    assert "a script of a package failed" in await problem(box, box.packages({"berth-sick": "any"}))
+    box.sh("touch /run/berth-test-go; dpkg --force-depends -i /srv/published/known/berth-lonely_1_all.deb")
+    said = await problem(box, box.packages({"berth-foo": "any"}))
+    assert "refused, since finishing would remove or take back: berth-lonely; look at" in said
+    assert box.status("berth-lonely") == "1 install ok installed"
+    box.sh("dpkg --purge berth-lonely")
 
 
 async def test_an_installation_outlives_its_update_and_the_next_one_waits_for_it(box: Box) -> None:
