@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from berth.catalogue.patterns import ACCOUNT
 from berth.facts import HostFacts
 from berth.provider.command import Command, shell
 from berth.provider.errors import BadInput
 from berth.provider.host import Host
 from berth.provider.operation import FactOperation, Want
 
-AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+AccountName = Annotated[str, StringConstraints(pattern=ACCOUNT)]
 
 
 _JOIN = """
