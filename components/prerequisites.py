@@ -32,6 +32,7 @@ from berth.provider.operations.power_limit import PowerLimitWant
 from berth.provider.operations.sysctl import SysctlWant
 from berth.provider.operations.unattended_upgrades import UnattendedUpgradesWant
 from berth.provider.operations.user import UserWant
+from berth.provider.packaging.openpgp import UntrustedKey, only
 from berth.provider.resources import (
     CdiSpecification,
     ContainerToolkit,
@@ -55,13 +56,18 @@ _FILES = "prerequisites"
 
 
 def key_problems(hosts: Mapping[str, HostPlan], project: Path) -> Iterator[str]:
-    """Keys of repositories that are not in the project, a line each."""
+    """Keys of repositories that are not in the project, or are others than those that are meant, a line each."""
     for name, host in hosts.items():
         for repository in host.prerequisites.repositories if host.prerequisites is not None else ():
-            path = project / repository.key_file if repository.key_file is not None else None
-            if path is not None and not path.is_file():
-                where = f"hosts.{name}.prerequisites.repositories.{repository.owner}.key"
-                yield f"{where}: {repository.key_file} is no file of this project, must be the repository's public key"
+            if repository.key_file is None:
+                continue
+            where = f"hosts.{name}.prerequisites.repositories.{repository.owner}.key: {repository.key_file}"
+            try:
+                only((project / repository.key_file).read_bytes(), repository.fingerprint)
+            except OSError:
+                yield f"{where} is no file of this project, must be the repository's public key"
+            except UntrustedKey as problem:
+                yield f"{where} {problem}; compare with what the publisher says"
 
 
 class HostPrerequisites(pulumi.ComponentResource):
@@ -112,8 +118,15 @@ class HostPrerequisites(pulumi.ComponentResource):
             want = SysctlWant(**self._said, name=_FILES, values=dict(plan.sysctl))
             yield Sysctl(f"{self._host}-sysctl", want, self._after(()))
         if plan.limits:
-            lines = [{"domain": "*", "item": item, "value": value} for item, value in plan.limits.items()]
-            limits = LimitsWant.model_validate({**self._said, "name": _FILES, "limits": lines})
+            # `*` is everyone but root, who is named on a line of their own.
+            lines = [
+                {"domain": domain, "item": item, "value": value}
+                for item, value in plan.limits.items()
+                for domain in ("*", "root")
+            ]
+            set_here = plan.sysctl.get("fs.nr_open", "")
+            nr_open = int(set_here) if set_here.isdigit() else 0
+            limits = LimitsWant.model_validate({**self._said, "name": _FILES, "limits": lines, "nr_open": nr_open})
             yield Limits(f"{self._host}-limits", limits, self._after(()))
 
     def _users(self, needs: Sequence[pulumi.Resource]) -> Iterator[pulumi.Resource]:
@@ -122,7 +135,7 @@ class HostPrerequisites(pulumi.ComponentResource):
             yield User(f"{self._host}-user-{name}", want, self._after(needs))
 
     def _repository(self, plan: RepositoryPlan, needs: Sequence[pulumi.Resource]) -> pulumi.Resource:
-        apt = self._plan.manager == "apt"
+        apt, key_file = self._plan.manager == "apt", plan.key_file
         want = PackageRepositoryWant(
             **self._said,
             manager=self._plan.manager,
@@ -131,7 +144,7 @@ class HostPrerequisites(pulumi.ComponentResource):
             suites=[plan.suite] if apt else [],
             components=list(plan.components),
             architectures=[plan.architecture] if apt else [],
-            key=(self._project / plan.key_file).read_text() if plan.key_file is not None else "",
+            key=only((self._project / key_file).read_bytes(), plan.fingerprint) if key_file is not None else "",
             key_url=plan.key_url or "",
             fingerprint=plan.fingerprint,
             signed=plan.signed,

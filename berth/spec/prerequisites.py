@@ -6,30 +6,32 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
+from berth.catalogue.patterns import ACCOUNT as _ACCOUNT
+from berth.catalogue.patterns import ADDRESS as _ADDRESS
+from berth.catalogue.patterns import SETTING as _SETTING
+from berth.catalogue.patterns import SETTING_VALUE as _VALUE
+from berth.catalogue.patterns import WORD as _WORD
 from berth.spec.values import Section, Text, wrong
 
 _VERSION = r"^[A-Za-z0-9][A-Za-z0-9.+:~_-]{0,80}$"
-_SETTING = r"^[a-z0-9_]{1,40}([./][A-Za-z0-9_:-]{1,60}){1,6}$"
-_VALUE = r"^[A-Za-z0-9_.,:/|%+-]+( [A-Za-z0-9_.,:/|%+-]+)*$"
-_ACCOUNT = r"^[a-z_][a-z0-9_-]{0,31}$"
 _FINGERPRINT = r"^[0-9A-Fa-f]{40}([0-9A-Fa-f]{24})?$"
 _LIMIT = r"^(as|core|memlock|nice|nofile|nproc|rtprio|stack)$"
 _CARD = r"^(0|[1-9][0-9]{0,3})$"
 _SUITE = r"^[A-Za-z0-9./][A-Za-z0-9._/-]{0,80}$"
-_ADDRESS = r"^(https?|file)://[^\s\"'\\]+$"
 
 MEANINGS = {
     _VERSION: "a version as the repository writes it, such as 580.95.05 or 28.5.2",
     _SETTING: "the name of a kernel setting, such as vm.swappiness",
     _VALUE: "a setting's value: numbers or words",
-    _ACCOUNT: "the name of an account: lower-case letters, digits, dashes and underscores",
+    _ACCOUNT: "the name of an account: letters, digits, dots, dashes and underscores",
     _FINGERPRINT: "a key's full fingerprint of 40 hexadecimal digits without spaces",
     _LIMIT: "a limit of limits.conf, such as memlock or nofile",
     _CARD: "the index of a GPU, such as 0",
     _SUITE: "a suite, such as trixie or /",
     _ADDRESS: "an address that starts with https://, http:// or file://",
+    _WORD: "one word without blanks, such as main",
 }
 """What the patterns mean, for messages."""
 
@@ -134,14 +136,31 @@ class User(Section):
     """Groups that the account is in, beside those that it is in already."""
 
 
+def _without_login(value: Any) -> Any:
+    """Refuses a login in an address, in words that do not repeat it."""
+    if isinstance(value, str) and re.match(r"[a-z]+://[^/?#]*@", value):
+        raise wrong(
+            "has a login in it, must have none, since everybody on the host may read the entry; put it into a file in "
+            "/etc/apt/auth.conf.d on the host"
+        )
+    return value
+
+
+def _dotted(value: Any) -> Any:
+    """A setting's name with dots: `vm/swappiness` is vm.swappiness. What stands first parts the name, as for sysctl."""
+    if isinstance(value, str) and (first := re.search(r"[./]", value)) is not None and first[0] == "/":
+        return value.translate(str.maketrans("./", "/."))
+    return value
+
+
 class Repository(Section):
     """Where packages come from instead of the vendor's own address, for networks that reach no other."""
 
-    uri: Annotated[str, Field(pattern=_ADDRESS)] | None = None
-    """The address of the mirror."""
+    uri: Annotated[str, BeforeValidator(_without_login), Field(pattern=_ADDRESS)] | None = None
+    """The address of the mirror, without a login: apt takes that from /etc/apt/auth.conf.d of the host."""
     suite: Annotated[str, Field(pattern=_SUITE)] | None = None
     """apt's suite; `/` for a flat repository."""
-    components: tuple[Text, ...] | None = None
+    components: tuple[Annotated[str, Field(pattern=_WORD)], ...] | None = None
     """apt's components; none for a flat repository."""
     key: Text | None = None
     """A file of this project with the mirror's signing key; left out, the vendor's key signs it."""
@@ -171,12 +190,34 @@ Limit = Annotated[
     Discriminator(lambda value: "|word" if isinstance(value, str) else "|number"),
 ]
 
+SettingName = Annotated[
+    str,
+    BeforeValidator(_dotted),
+    Field(pattern=_SETTING),
+    WithJsonSchema({"type": "string", "pattern": r"^[a-z0-9_]+([./][A-Za-z0-9_:-]+)+$"}),
+]
+
 Setting = Annotated[
     str,
     BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
     WithJsonSchema({"type": ["string", "integer"]}),
     Field(pattern=_VALUE),
 ]
+
+
+_LEAST = {"nofile": 256, "nproc": 64, "as": 1024 * 1024, "stack": 1024}
+"""What a login needs of each limit, in the words of limits.conf (`as` and `stack` in KiB)."""
+
+
+def _livable(limits: Mapping[str, int | str]) -> Mapping[str, int | str]:
+    """Refuses limits with which nobody can log in any more: pam_limits refuses the session (linux-pam issue 353)."""
+    for item, value in limits.items():
+        if item == "nofile" and value == "unlimited":
+            text = "is unlimited, which locks logins out, must be a number up to fs.nr_open, such as 1048576"
+            raise wrong(text, item)
+        if isinstance(value, int) and value < _LEAST.get(item, 0):
+            raise wrong(f"is {value}, must be at least {_LEAST[item]}; with less nobody can log in any more", item)
+    return limits
 
 
 class Prerequisites(Section):
@@ -190,9 +231,11 @@ class Prerequisites(Section):
     """The Docker engine."""
     container_toolkit: ContainerToolkit | None = None
     """The NVIDIA container toolkit."""
-    sysctl: Mapping[Annotated[str, Field(pattern=_SETTING)], Setting] = Field(default_factory=dict)
+    sysctl: Mapping[SettingName, Setting] = Field(default_factory=dict)
     """Kernel settings by name, also after a reboot."""
-    limits: Mapping[Annotated[str, Field(pattern=_LIMIT)], Limit] = Field(default_factory=dict)
+    limits: Annotated[Mapping[Annotated[str, Field(pattern=_LIMIT)], Limit], AfterValidator(_livable)] = Field(
+        default_factory=dict
+    )
     """Limits of everyone who logs in, such as memlock: unlimited."""
     users: Mapping[Account, User] = Field(default_factory=dict)
     """Accounts by name, and the groups that they must be in."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pulumi
 import pytest
+from pysequoia import Tsk
 
 from berth.planner.plan import PrerequisitesPlan
 from berth.planner.planning import plan
@@ -17,6 +18,8 @@ from components.prerequisites import HostPrerequisites, key_problems
 from tests.components.recording import Registered, everything_before, registered
 from tests.facts.fixtures import recorded
 
+KEY = Tsk.generate("a mirror").extract_certificate()
+OTHER_KEY = Tsk.generate("another mirror").extract_certificate()
 ALL = """
 hosts:
   box:
@@ -117,14 +120,14 @@ def test_what_is_asked_of_each(everything: Mapping[str, Registered]) -> None:
     assert everything["box-cdi"].inputs["disabled_hooks"] == ["enable-cuda-compat"]
     assert everything["box-user-ubuntu"].inputs["groups"] == ["docker"]
     assert everything["box-limits"].inputs["limits"] == [
-        {"domain": "*", "kind": "-", "item": "memlock", "value": "unlimited"}
+        {"domain": domain, "kind": "-", "item": "memlock", "value": "unlimited"} for domain in ("*", "root")
     ]
     kept = {one.inputs.get("on_destroy") for name, one in everything.items() if name != "box-prerequisites"}
     assert kept == {"keep"}
 
 
 def test_a_mirror_is_trusted_by_a_key_of_the_project(tmp_path: Path) -> None:
-    (tmp_path / "mirror.asc").write_text("the key")
+    (tmp_path / "mirror.asc").write_bytes(bytes(KEY))
     text = """
 hosts:
   box:
@@ -134,11 +137,11 @@ hosts:
       on_destroy: remove
       repositories:
         nvidia: {uri: "http://mirror.local/cuda", key: mirror.asc, fingerprint: FINGERPRINT}
-""".replace("FINGERPRINT", "A" * 40)
+""".replace("FINGERPRINT", KEY.fingerprint)
     found = made(declared(text, "debian13"), tmp_path)
     mirror = found["box-repository-cuda-debian13"].inputs
-    assert (mirror["uris"], mirror["suites"], mirror["key"]) == (["http://mirror.local/cuda"], ["/"], "the key")
-    assert mirror["fingerprint"] == "A" * 40
+    assert (mirror["uris"], mirror["suites"], mirror["key"]) == (["http://mirror.local/cuda"], ["/"], str(KEY))
+    assert mirror["fingerprint"] == KEY.fingerprint.upper()
     assert mirror["on_destroy"] == "remove"
     hosts = plan(loads(text), "box", facts={"box": recorded("debian13")}).hosts
     assert list(key_problems(hosts, tmp_path)) == []
@@ -147,6 +150,35 @@ hosts:
         "hosts.box.prerequisites.repositories.nvidia.key: mirror.asc is no file of this project, must be the "
         "repository's public key"
     )
+    (tmp_path / "mirror.asc").write_bytes(b"\xff\xfe of no use")
+    (problem,) = key_problems(hosts, tmp_path)
+    assert problem.startswith("hosts.box.prerequisites.repositories.nvidia.key: mirror.asc holds no OpenPGP key (")
+    (tmp_path / "mirror.asc").write_text(str(OTHER_KEY))
+    (problem,) = key_problems(hosts, tmp_path)
+    assert f"mirror.asc holds {OTHER_KEY.fingerprint.upper()}, must hold {KEY.fingerprint.upper()}" in problem
+
+
+def test_names_that_real_machines_have_reach_the_operations_whole(tmp_path: Path) -> None:
+    text = """
+hosts:
+  box:
+    connection: {ssh: {host: box}}
+    prerequisites:
+      docker: {}
+      sysctl: {vm/swappiness: 10, net.ipv4.conf.eth0/100.rp_filter: 1, net/ipv4/conf/eth0.7/mtu: 1400, fs.nr_open: 9000}
+      limits: {nofile: 5000}
+      users: {j.doe: {groups: [cards@example.org]}}
+      repositories: {docker: {uri: "http://[fd00::1]:8080/debian", suite: trixie, components: [main]}}
+"""
+    facts = recorded("debian13").model_copy(update={"user": "Jane.Doe"})
+    plan_of = plan(loads(text), "box", facts={"box": facts}).hosts["box"].prerequisites
+    assert plan_of is not None
+    found = made(plan_of, tmp_path)
+    names = {"vm.swappiness", "net.ipv4.conf.eth0/100.rp_filter", "net.ipv4.conf.eth0/7.mtu", "fs.nr_open"}
+    assert set(found["box-sysctl"].inputs["values"]) == names
+    assert found["box-limits"].inputs["nr_open"] == 9000
+    assert {"box-user-j.doe", "box-user-Jane.Doe"} <= set(found)
+    assert found["box-repository-docker"].inputs["uris"] == ["http://[fd00::1]:8080/debian"]
 
 
 def test_others_wait_for_what_they_need() -> None:

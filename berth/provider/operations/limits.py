@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from berth.facts import HostFacts
 from berth.provider.command import Command, put, shell
+from berth.provider.errors import BadInput
+from berth.provider.host import Host
 from berth.provider.operation import FactOperation, Want
 
 _REMOVE = """
@@ -29,10 +31,14 @@ class Limit(BaseModel):
 
 
 class LimitsWant(Want):
-    """Limits. `name` is that of their file in /etc/security/limits.d."""
+    """Limits. `name` is that of their file in /etc/security/limits.d.
+
+    `nr_open` is fs.nr_open as the stack itself sets it, 0 where it leaves that to the kernel.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     limits: list[Limit] = Field(min_length=1)
+    nr_open: int = Field(default=0, ge=0)
     on_destroy: Literal["keep", "remove"] = "keep"
 
     @property
@@ -67,6 +73,18 @@ class Limits(FactOperation[LimitsWant]):
         if have is not None and have.limits == want.limits:
             return []
         return [put(want.path, _text(want.limits), root=True)]
+
+    async def preflight(self, host: Host, want: LimitsWant) -> None:
+        """More open files than the kernel allows: pam_limits then refuses every session (linux-pam issue 353)."""
+        known = (await host.facts()).sysctl.get("fs.nr_open", "")
+        most = want.nr_open or (int(known) if known.isdigit() else 0)
+        for limit in want.limits:
+            much = limit.value in {"unlimited", "-1"} or int(limit.value) > most
+            if limit.item == "nofile" and most and much:
+                raise BadInput(
+                    f"{host.name}: the limit nofile is {limit.value}, must be at most {most}, the kernel's fs.nr_open: "
+                    "with more nobody can log in any more; lower it, or raise fs.nr_open under sysctl"
+                )
 
 
 def _text(limits: Sequence[Limit]) -> str:

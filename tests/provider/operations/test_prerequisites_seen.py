@@ -24,6 +24,7 @@ from berth.provider.operations.systemd_unit import SystemdUnit, SystemdUnitWant
 from berth.provider.operations.unattended_upgrades import PATH, PATTERNS, UnattendedUpgrades, UnattendedUpgradesWant
 from berth.provider.operations.user import User, UserWant
 from tests.facts.fixtures import recorded
+from tests.provider.operations.facts_host import known
 from tests.provider.operations.tables import limits, sysctl, systemd_unit, unattended_upgrades
 
 KEY = Tsk.generate("a publisher of packages").extract_certificate()
@@ -262,6 +263,22 @@ def test_settings_of_the_kernel_are_seen_and_refused_in_a_pod() -> None:
     assert "this is a container (runpod)" in said
     with pytest.raises(ValidationError):
         SysctlWant(host="box", name="x", values={"vm/../../x": "1"})
+    with pytest.raises(ValidationError):
+        SysctlWant(host="box", name="x", values={"vm.//.//.x": "1"})
+
+
+def test_a_file_that_undoes_a_setting_at_boot_is_refused_by_its_name() -> None:
+    operation, want = Sysctl(), sysctl.WANT
+    done = {sysctl.PATH: text(sysctl.TEXT), "/etc/sysctl.d/99-sysctl.conf": text("vm.swappiness = 60\n")}
+    quiet = {"/etc/sysctl.d/zzz.conf": text("# vm.swappiness = 1\n-net/ipv4/ip_local_port_range=32768\t60999\n")}
+    old = {"/etc/sysctl.conf": text("vm/swappiness=60\n")}
+    asyncio.run(operation.preflight(known(facts(systemd=True, files={**done, **quiet, **old})), want))
+    said = refused(operation, want, facts(files={**done, "/etc/sysctl.d/zzz.conf": text("vm.swappiness=1\n")}))
+    assert said == (
+        f"box: /etc/sysctl.d/zzz.conf sets vm.swappiness to 1, must not, since it is read after {sysctl.PATH}, "
+        "which says 10; take the line out"
+    )
+    assert "box: /etc/sysctl.conf sets" in refused(operation, want, facts(files={**done, **old}, systemd=False))
 
 
 def test_limits_are_seen() -> None:
@@ -273,6 +290,26 @@ def test_limits_are_seen() -> None:
         assert operation.differing(want, have) != []
     with pytest.raises(ValidationError):
         LimitsWant(host="box", name="x", limits=[Limit(domain="* - nofile 1\n*", item="nofile", value="1")])
+
+
+@pytest.mark.parametrize(
+    ("value", "nr_open", "fits"),
+    [
+        ("1048576", 0, True),
+        ("1048577", 0, False),
+        ("unlimited", 0, False),
+        ("-1", 0, False),
+        ("2000000", 2000000, True),
+    ],
+)
+def test_more_open_files_than_the_kernel_allows_lock_logins_out(value: str, nr_open: int, fits: bool) -> None:
+    limit = Limit(domain="*", item="nofile", value=value)
+    want = LimitsWant(host="box", name="x", limits=[limit], nr_open=nr_open)
+    box = facts(sysctl={"fs.nr_open": "1048576"})
+    if fits:
+        asyncio.run(Limits().preflight(known(box), want))
+    else:
+        assert f"nofile is {value}, must be at most 1048576, the kernel's fs.nr_open" in refused(Limits(), want, box)
 
 
 def test_units_are_seen() -> None:
