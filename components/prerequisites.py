@@ -167,8 +167,10 @@ class HostPrerequisites(pulumi.ComponentResource):
             queue, ready = self._docker(plan.docker, queue)
         if plan.toolkit is not None:
             queue = [self._packages(plan.toolkit.packages, queue)]
-        if plan.daemon:
-            settings = DockerConfigurationWant(**self._said, settings=dict(plan.daemon))
+        if plan.daemon or plan.daemon_defaults:
+            settings = DockerConfigurationWant(
+                **self._said, settings=dict(plan.daemon), defaults=dict(plan.daemon_defaults)
+            )
             ready.append(
                 DockerConfiguration(f"{self._host}-docker-configuration", settings, self._after([*ready, *queue]))
             )
@@ -204,12 +206,20 @@ class HostPrerequisites(pulumi.ComponentResource):
         driver = NvidiaDriver(f"{self._host}-driver", want, self._after(queue))
         loaded = LoadedDriver(
             f"{self._host}-loaded-driver",
-            LoadedDriverWant(host=self._host, loaded=plan.wanted, reboot="allowed" if plan.reboot else "never"),
+            LoadedDriverWant(
+                host=self._host,
+                loaded=plan.wanted,
+                flavour=plan.flavour,
+                reboot="allowed" if plan.reboot else "never",
+            ),
             self._after([driver, *before]),
+            late={"on_disk": _on_disk(driver)},
         )
-        return [loaded, *self._cards(plan, [loaded])]
+        return [loaded, *self._cards(plan, driver, [loaded])]
 
-    def _cards(self, plan: DriverPlan, needs: Sequence[pulumi.Resource]) -> Iterator[pulumi.Resource]:
+    def _cards(
+        self, plan: DriverPlan, driver: NvidiaDriver, needs: Sequence[pulumi.Resource]
+    ) -> Iterator[pulumi.Resource]:
         """What is set on the cards once their driver is loaded."""
         if plan.persistence:
             mode = PersistenceModeWant(**self._said)
@@ -226,10 +236,16 @@ class HostPrerequisites(pulumi.ComponentResource):
                 packages=list(plan.fabric_manager),
                 companions=list(plan.companions),
             )
-            yield FabricManager(f"{self._host}-fabric-manager", want, self._after(needs))
+            late = {"on_disk": _on_disk(driver)}
+            yield FabricManager(f"{self._host}-fabric-manager", want, self._after(needs), late=late)
 
     def _cdi(self, plan: ToolkitPlan, needs: Sequence[pulumi.Resource]) -> pulumi.Resource:
         want = CdiSpecificationWant(
             **self._said, refreshed_by=plan.refreshed_by, disabled_hooks=list(plan.disabled_hooks)
         )
         return CdiSpecification(f"{self._host}-cdi", want, self._after(needs))
+
+
+def _on_disk(driver: NvidiaDriver) -> pulumi.Output[str]:
+    """The driver's version on disk; a state of before it was said has none."""
+    return driver.on_disk.apply(lambda version: version or "")

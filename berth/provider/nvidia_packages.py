@@ -8,6 +8,7 @@ from typing import Literal
 
 from berth.catalogue.drivers import packager, upstream
 from berth.facts import HostFacts
+from berth.provider.packaging import broken
 
 Flavour = Literal["open", "proprietary"]
 
@@ -91,6 +92,25 @@ def version(facts: HostFacts, names: Sequence[str], branch: int, exact: str) -> 
         version for version in (facts.driver.packages, facts.driver.installed) if version is not None
     ]
     return min(found, key=lambda one: fits(one, branch, exact), default=None)
+
+
+def kept(facts: HostFacts, names: Sequence[str], branch: int, exact: str) -> str:
+    """The very version to ask for: what is there of the branch stays at its point release, under engines that run.
+
+    Empty where nothing of it is there, so that the newest of the branch comes.
+    """
+    if exact:
+        return exact
+    driver = of_the_driver(facts)
+    found = [driver[name] for name in names if name in driver and fits(driver[name], branch, "")]
+    return max(found, key=lambda one: [int(word) for word in one.split(".")], default="")
+
+
+def interrupted(facts: HostFacts, names: Sequence[str]) -> list[str]:
+    """Interrupted installations where they matter: of the driver's own, or in the way of what is not there yet."""
+    found = broken(facts)
+    own = {name for name in found if name in names or upstream(name, facts.packages[name].version) is not None}
+    return found if own or set(whole(facts, names)) != set(names) else []
 
 
 def module(facts: HostFacts, version: str | None, *, dkms: bool) -> str:

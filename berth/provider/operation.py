@@ -39,13 +39,15 @@ class Operation(ABC, Generic[W]):
     """One kind of thing on a host.
 
     `kind` is its Pulumi type, `wants` its model, `replace` the properties that cannot change in place (a change makes a
-    new one), `delete_first` whether the old one must go before the new one comes.
+    new one), `delete_first` whether the old one must go before the new one comes, `late` the properties that only make
+    it looked at again: a preview that does not know them yet looks ahead all the same.
     """
 
     kind: ClassVar[str]
     wants: type[W]
     replace: ClassVar[frozenset[str]] = frozenset({"host"})
     delete_first: ClassVar[bool] = False
+    late: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def identity(self, want: W) -> str:

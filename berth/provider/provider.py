@@ -185,8 +185,9 @@ class BerthProvider(rpc.Provider):
 
     async def _foresee(self, operation: AnyOperation, plain: dict[str, Any], urn: str) -> dict[str, PropertyValue]:
         """What a preview can say: the inputs, and outputs that are not known yet; nothing is written."""
-        if not wire.has_unknown(plain):
-            await self._look_ahead(operation, operation.wants.model_validate(plain), urn)
+        known = {key: value for key, value in plain.items() if key not in operation.late}
+        if not wire.has_unknown(known):
+            await self._look_ahead(operation, operation.wants.model_validate(known), urn)
         return wire.to_wire_map({**plain, **dict.fromkeys(operation.output_names(), wire.UNKNOWN)})
 
     async def _look_ahead(self, operation: AnyOperation, want: Want, urn: str) -> None:

@@ -268,9 +268,11 @@ class CdiSpecification(_Resource):
 
 
 class NvidiaDriver(_Resource):
-    """The NVIDIA driver on disk; see `NvidiaDriverWant`."""
+    """The NVIDIA driver on disk; see `NvidiaDriverWant`. `on_disk` is its version there."""
 
     kind = "berth:host:NvidiaDriver"
+    outputs = ("on_disk",)
+    on_disk: pulumi.Output[str]
 
     def __init__(self, name: str, want: NvidiaDriverWant, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, want, opts)
@@ -281,8 +283,10 @@ class LoadedDriver(_Resource):
 
     kind = "berth:host:LoadedDriver"
 
-    def __init__(self, name: str, want: LoadedDriverWant, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, want, opts)
+    def __init__(
+        self, name: str, want: LoadedDriverWant, opts: pulumi.ResourceOptions | None = None, late: Late | None = None
+    ) -> None:
+        super().__init__(name, want, opts, late)
 
 
 class PersistenceMode(_Resource):
@@ -308,8 +312,10 @@ class FabricManager(_Resource):
 
     kind = "berth:host:FabricManager"
 
-    def __init__(self, name: str, want: FabricManagerWant, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, want, opts)
+    def __init__(
+        self, name: str, want: FabricManagerWant, opts: pulumi.ResourceOptions | None = None, late: Late | None = None
+    ) -> None:
+        super().__init__(name, want, opts, late)
 
 
 class PackageRepository(_Resource):

@@ -220,3 +220,8 @@ hosts: {box: {connection: {ssh: {host: box}}, gpus: [{model: rtx-5090}], prerequ
         "box-unattended-upgrades",
     ]
     assert set(found["box-docker-configuration"].inputs["settings"]) == {"features", "runtimes"}
+
+
+def test_what_is_loaded_follows_the_driver_on_disk(everything: Mapping[str, Registered]) -> None:
+    loaded = everything["box-loaded-driver"].inputs
+    assert (loaded["loaded"], loaded["flavour"], loaded["on_disk"]) == ("580", "open", "")

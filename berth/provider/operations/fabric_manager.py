@@ -50,6 +50,7 @@ class FabricManagerWant(Want):
 
     `packages` must have the driver's version, `companions` (nvlsm and the like on NVLink 5) have their own. `version`
     and `state` are there to be observed: the driver's own version or which other, and the service with the fabric.
+    `on_disk` is not compared: a change of the driver on disk makes this looked at again.
     """
 
     manager: Manager
@@ -57,6 +58,7 @@ class FabricManagerWant(Want):
     companions: list[Name] = []
     hold: bool = True
     lock_wait_s: int = 600
+    on_disk: str = ""
     version: str = OF_THE_DRIVER
     state: str = RUNNING
     broken: list[str] = []
@@ -72,6 +74,7 @@ class FabricManager(FactOperation[FabricManagerWant]):
 
     kind = "berth:host:FabricManager"
     wants = FabricManagerWant
+    late = frozenset({"on_disk"})
     replace = frozenset({"host", "manager"})
 
     def identity(self, want: FabricManagerWant) -> str:

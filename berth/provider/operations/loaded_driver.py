@@ -77,10 +77,13 @@ class LoadedDriverWant(Want):
     `loaded` is what the stack says of the driver: its branch such as `580`, or its exact version. What is observed in
     the same words is the loaded version, `none` or `nouveau`; the branch or version as declared where the loaded one is
     of it and is the one on disk. `reboot` says whether the machine may be rebooted for it, `reboot_timeout_s` how long
-    it is waited for, in seconds.
+    it is waited for, in seconds. `flavour` is that of its modules; where it is empty, or the kernel does not say, it is
+    not compared. `on_disk` is not compared either: a change of the driver on disk makes this looked at again.
     """
 
     loaded: str = Field(pattern=r"^([0-9]+(\.[0-9]+)*|none|nouveau)$")
+    flavour: Literal["open", "proprietary", ""] = ""
+    on_disk: str = ""
     reboot: Literal["allowed", "never"] = "never"
     reboot_timeout_s: int = Field(default=900, ge=10)
     on_destroy: Literal["keep"] = "keep"
@@ -91,6 +94,7 @@ class LoadedDriver(FactOperation[LoadedDriverWant]):
 
     kind = "berth:host:LoadedDriver"
     wants = LoadedDriverWant
+    late = frozenset({"on_disk"})
 
     def identity(self, want: LoadedDriverWant) -> str:
         """One for each host."""
@@ -101,14 +105,13 @@ class LoadedDriver(FactOperation[LoadedDriverWant]):
         driver = facts.driver
         if driver.loaded is None:
             return want.model_copy(update={"loaded": NOUVEAU if driver.nouveau else NONE})
-        same = driver.installed in (None, driver.loaded)
-        return (
-            want if same and _is_of(driver.loaded, want.loaded) else want.model_copy(update={"loaded": driver.loaded})
-        )
+        same = driver.installed in (None, driver.loaded) and _is_of(driver.loaded, want.loaded)
+        flavour = driver.loaded_flavour if want.flavour and driver.loaded_flavour else want.flavour
+        return want.model_copy(update={"flavour": flavour, **({} if same else {"loaded": driver.loaded})})
 
     def steps(self, want: LoadedDriverWant | None, have: LoadedDriverWant | None) -> Sequence[Command]:
         """Loads it, or exchanges it for another where nothing uses that; nouveau goes only with a reboot."""
-        if want is None or have is None or have.loaded == want.loaded:
+        if want is None or have is None or _fits(have, want):
             return []
         if have.loaded == NONE:
             return [shell(_LOAD, says="loading the NVIDIA driver", root=True)]
@@ -122,21 +125,23 @@ class LoadedDriver(FactOperation[LoadedDriverWant]):
         facts = await host.facts()
         have = self.seen(facts, want)
         if self.differing(want, have):
-            problem = f"the loaded NVIDIA driver is {have.loaded}, must be {want.loaded}"
+            there, must = f"{have.loaded} {have.flavour}".strip(), f"{want.loaded} {want.flavour}".strip()
+            problem = f"the loaded NVIDIA driver is {there}, must be {must}"
             refuse_unchangeable(facts, host.name, problem, systemd=False)
 
     async def warnings(self, host: Host, want: LoadedDriverWant) -> Sequence[str]:
         """Whether a reboot is or may be needed, and whether it will be done."""
         facts = await host.facts()
         have = self.seen(facts, want)
-        if have.loaded in {want.loaded, NONE}:
+        if have.loaded == NONE or _fits(have, want):
             return []
+        without = _no_module_next(facts, want)
         sure = have.loaded == NOUVEAU or facts.gpu_processes
         needed = "reboot needed" if sure else "reboot needed unless nothing uses the cards then"
         if want.reboot == "allowed":
-            return [
-                f"{host.name}: {needed}: {_why(facts, want)}; the machine will be rebooted, reboot: allowed says so"
-            ]
+            will = f"it will not be rebooted: {without}" if without else "the machine will be rebooted"
+            said = "" if without else ", reboot: allowed says so"
+            return [f"{host.name}: {needed}: {_why(facts, want)}; {will}{said}"]
         return [f"{host.name}: {needed}: {_why(facts, want)}; reboot the machine, or say reboot: allowed"]
 
     async def apply(self, host: Host, want: LoadedDriverWant | None, have: LoadedDriverWant | None) -> None:
@@ -156,6 +161,8 @@ class LoadedDriver(FactOperation[LoadedDriverWant]):
         why = _why(facts, want, in_use)
         if want.reboot != "allowed":
             raise RebootNeeded(f"{host.name}: reboot needed: {why}; reboot the machine, or say reboot: allowed")
+        if without := _no_module_next(facts, want):
+            raise ProviderError(f"{host.name}: not rebooted ({why}): {without}")
         await reboot(host, why=why, limit_s=want.reboot_timeout_s)
         host.gathered.forget()
         after = (await host.facts()).driver
@@ -180,6 +187,25 @@ class LoadedDriver(FactOperation[LoadedDriverWant]):
         return used[0].rpartition("\n")[2] if used else None
 
 
+def _fits(have: LoadedDriverWant, want: LoadedDriverWant) -> bool:
+    return (have.loaded, have.flavour) == (want.loaded, want.flavour)
+
+
+def _no_module_next(facts: HostFacts, want: LoadedDriverWant) -> str | None:
+    """Why a reboot would end without a driver: the kernel that boots next is another, and has no module of it."""
+    driver = facts.driver
+    if driver.next_kernel in {None, facts.kernel}:
+        return None
+    if driver.next_module is not None and _is_of(driver.next_module, want.loaded):
+        return None
+    headers = "kernel-devel" if facts.package_manager == "dnf" else "linux-headers"
+    there = driver.next_module or "not there"
+    return (
+        f"it boots kernel {driver.next_kernel} next, whose NVIDIA module is {there}, must be {want.loaded}; install "
+        f"{headers}-{driver.next_kernel} there, run `dkms autoinstall -k {driver.next_kernel}`, then run the same again"
+    )
+
+
 def _is_of(version: str, branch: str) -> bool:
     """Whether a version is of a branch, or the very version."""
     return version == branch or version.startswith(f"{branch}.")
@@ -191,6 +217,8 @@ def _why(facts: HostFacts, want: LoadedDriverWant, in_use: str = "") -> str:
     known = driver.installed is not None and _is_of(driver.installed, want.loaded)
     disk = f"driver {driver.installed} on disk" if known else f"driver {want.loaded} wanted"
     loaded = driver.loaded or (", ".join(driver.nouveau) or NONE)
+    if driver.loaded and want.flavour and driver.loaded_flavour not in {None, want.flavour}:
+        disk, loaded = f"{disk} with {want.flavour} modules", f"{loaded} with {driver.loaded_flavour} ones"
     users = ", ".join(sorted({process.command or str(process.pid) for process in facts.gpu_processes})) or in_use
     return f"{disk}, {loaded} loaded" + (f" and used by {users}" if users else "")
 

@@ -87,12 +87,11 @@ exec update-initramfs -u -k all
 class NvidiaDriverWant(Want):
     """A driver on disk; what is loaded is `LoadedDriver`'s.
 
-    `branch` is such as 580, `version` an exact one such as 580.95.05 (empty: the newest of the branch when something of
-    it is installed). `packages` and `headers` are names of the package manager's, the headers those of `kernel`, which
-    is the running one. `pinning` is the package that keeps apt on the branch, `stream` dnf's module stream
-    (`nvidia-driver:580-open`); each is empty where there is none. `origin` is whose packages they are: they never mix.
-    `dkms` says that the module is built there. `lock_wait_s` is how long another package manager is waited for, in
-    seconds.
+    `branch` is such as 580, `version` an exact one such as 580.95.05 (empty: what is there of the branch, else its
+    newest). `packages` and `headers` are names of the package manager's, the headers those of `kernel`, which is the
+    running one. `pinning` is the package that keeps apt on the branch, `stream` dnf's module stream (`nvidia-
+    driver:580-open`); each is empty where there is none. `origin` is whose packages they are: they never mix. `dkms`
+    says that the module is built there. `lock_wait_s` is how long another package manager is waited for, in seconds.
 
     To be observed are: `others`, installed packages of other versions or flavours; `broken`, packages whose
     installation was interrupted; `module`, whether the module for `kernel` is on disk in the wanted version; `nouveau`,
@@ -151,6 +150,7 @@ class NvidiaDriver(FactOperation[NvidiaDriverWant]):
             return None
         found = nvidia.version(facts, want.packages, want.branch, want.version)
         blacklist = facts.files.get(BLACKLIST)
+        differs = bool(others) or there != want.asks()
         return want.model_copy(
             update={
                 **({} if found is None else _named(found, want)),
@@ -162,7 +162,7 @@ class NvidiaDriver(FactOperation[NvidiaDriverWant]):
                 "kernel": facts.kernel,
                 "hold": _hold(facts, want),
                 "others": [name for name in others if name not in want.packages],
-                "broken": broken(facts),
+                "broken": broken(facts) if differs else nvidia.interrupted(facts, _names(want)),
                 "module": nvidia.module(facts, found, dkms=want.dkms),
                 "nouveau": "off" if blacklist is not None and blacklist.content == SEALED else "on",
             }
@@ -209,15 +209,35 @@ class NvidiaDriver(FactOperation[NvidiaDriverWant]):
             raise BadInput("\n".join(f"{host.name}: {problem}" for problem in problems))
 
     async def warnings(self, host: Host, want: NvidiaDriverWant) -> Sequence[str]:
-        """That Secure Boot will want a person at the console."""
+        """That Secure Boot will want a person at the console, and that a loaded driver gets other files beside it."""
         facts = await host.facts()
         if facts.secure_boot == "enabled" and want.dkms and facts.driver.loaded is None:
             return [enrolment(facts, host.name)]
-        return ()
+        have, loaded = self.seen(facts, want), facts.driver.loaded
+        coming = nvidia.kept(facts, want.packages, want.branch, want.version)
+        if have is None or loaded in {None, coming} or not _changes(want, have):
+            return ()
+        to = coming or f"the newest of branch {want.branch}"
+        said = f"{host.name}: the driver on disk becomes {to} while {loaded} is loaded"
+        return [f"{said}: until that is exchanged too, new processes on the cards fail"]
+
+    async def outputs(self, host: Host, want: NvidiaDriverWant) -> dict[str, Any]:
+        """`on_disk` is the driver's version there: what depends on it is looked at again when it changes."""
+        del want
+        driver = (await host.facts()).driver
+        return {"on_disk": driver.installed or driver.packages or ""}
+
+    def output_names(self) -> Sequence[str]:
+        """See `outputs`."""
+        return ("on_disk",)
 
     async def apply(self, host: Host, want: NvidiaDriverWant | None, have: NvidiaDriverWant | None) -> None:
-        """Runs the steps and says what the package manager is at."""
-        for command in self.steps(want, have):
+        """Runs the steps for the point release that is there, and says what the package manager is at."""
+        exact = want
+        if want is not None:
+            version = nvidia.kept(await host.facts(), want.packages, want.branch, want.version)
+            exact = want.model_copy(update={"version": version})
+        for command in self.steps(exact, have):
             try:
                 await run(host, command)
             except CommandFailed as failed:
@@ -237,6 +257,11 @@ class NvidiaDriver(FactOperation[NvidiaDriverWant]):
 def _named(found: str, want: NvidiaDriverWant) -> dict[str, Any]:
     """Branch and version in the words of what is wanted: without an exact version the branch says it all."""
     return {"branch": int(found.split(".", maxsplit=1)[0]), "version": found if want.version else ""}
+
+
+def _names(want: NvidiaDriverWant) -> list[str]:
+    """All packages that are asked for."""
+    return [*want.packages, *want.headers, *([want.pinning] if want.pinning else [])]
 
 
 def _hold(facts: HostFacts, want: NvidiaDriverWant) -> bool:

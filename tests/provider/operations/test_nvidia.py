@@ -136,8 +136,18 @@ def differing(operation: Operation[Any], want: Any, facts: HostFacts) -> list[st
         ),
         pytest.param(
             with_packages(READY, bash=PackageFact(version="5", state="half-configured")),
+            [],
+            id="an unrelated interrupted installation",
+        ),
+        pytest.param(
+            with_packages(READY, "nvidia-utils-580", bash=PackageFact(version="5", state="half-configured")),
+            ["broken[0]", "packages[2]"],
+            id="an unrelated interrupted installation in the way",
+        ),
+        pytest.param(
+            with_packages(READY, libnvidia_gl_580=PackageFact(version="580.95.05-0ubuntu1", state="unpacked")),
             ["broken[0]"],
-            id="an interrupted installation",
+            id="an interrupted installation of the driver's",
         ),
         pytest.param(READY.model_copy(update={"kernel": "5.15.0-157-generic"}), ["kernel", "module"], id="rebooted"),
     ],
@@ -195,6 +205,44 @@ def test_another_branch_and_another_version_are_named() -> None:
 def test_a_whole_driver_of_the_wanted_branch_is_taken_whoever_packaged_it() -> None:
     want = PROPRIETARY.model_copy(update={"branch": 570, "flavour": "open", "kernel": H100.kernel})
     assert NvidiaDriver().differing(want, NvidiaDriver().seen(H100, want)) == []
+
+
+class Asked(Scripted):
+    """STAND-IN as `Scripted`, for a machine of which the arguments of its commands are looked at."""
+
+    async def run(self, command: Command, on_line: OnLine | None = None) -> Result:
+        self.ran.append(" ".join(command.argv[3:]))
+        return await super().run(command, on_line)
+
+
+@pytest.mark.parametrize(
+    ("facts", "asked"),
+    [
+        pytest.param(with_packages(READY, "nvidia-utils-580"), "nvidia-utils-580=580.95.05-*", id="a small repair"),
+        pytest.param(recorded("debian12"), "nvidia-utils-580=580.*", id="nothing there: the newest"),
+    ],
+)
+async def test_a_repair_keeps_the_point_release_that_is_there(facts: HostFacts, asked: str) -> None:
+    connection = Asked()
+    await NvidiaDriver().apply(box(facts, connection), PROPRIETARY, NvidiaDriver().seen(facts, PROPRIETARY))
+    assert any(asked in ran for ran in connection.ran)
+
+
+async def test_the_driver_on_disk_is_what_others_are_given() -> None:
+    assert await NvidiaDriver().outputs(box(V100), PROPRIETARY) == {"on_disk": "580.95.05"}
+    late = LoadedDriverWant(host="box", loaded="580", on_disk="580.95.05")
+    assert LoadedDriver().differing(late, LoadedDriver().seen(RTX5090, late)) == []
+
+
+async def test_other_files_beside_a_loaded_driver_are_said_before() -> None:
+    gone = with_packages(changed(READY, loaded="580.65.06"), "nvidia-utils-580")
+    (said,) = await NvidiaDriver().warnings(box(gone), PROPRIETARY)
+    assert "becomes 580.95.05 while 580.65.06 is loaded" in said
+    same = with_packages(changed(READY, loaded="580.95.05"), "nvidia-utils-580")
+    assert not await NvidiaDriver().warnings(box(same), PROPRIETARY)
+    other = PROPRIETARY.model_copy(update={"branch": 595, "packages": ["nvidia-dkms"]})
+    (said,) = await NvidiaDriver().warnings(box(READY), other)
+    assert "becomes the newest of branch 595 while" in said
 
 
 async def test_packages_of_two_packagers_are_refused_with_the_way_out() -> None:
@@ -265,6 +313,45 @@ async def test_a_preview_says_that_a_reboot_is_needed(facts: HostFacts, reboot: 
         "allowed": "the machine will be rebooted, reboot: allowed says so",
     }[reboot]
     assert list(await LoadedDriver().warnings(box(facts), want)) == ([f"box: {said}; {then}"] if said else [])
+
+
+OPEN = changed(RTX5090, loaded_flavour="open")
+
+
+@pytest.mark.parametrize(
+    ("flavour", "facts", "paths"),
+    [
+        ("open", OPEN, []),
+        ("proprietary", OPEN, ["flavour"]),
+        ("", OPEN, []),
+        ("proprietary", changed(RTX5090, loaded_flavour=None), []),
+        ("proprietary", changed(OPEN, loaded=None, nouveau=()), ["loaded"]),
+    ],
+)
+def test_the_other_flavour_in_the_kernel_is_one_difference(flavour: Any, facts: HostFacts, paths: list[str]) -> None:
+    want = LoadedDriverWant(host="box", loaded="580", flavour=flavour)
+    assert differing(LoadedDriver(), want, facts) == paths
+
+
+async def test_the_other_flavour_is_named_where_a_reboot_may_be_needed() -> None:
+    want = LoadedDriverWant(host="box", loaded="580", flavour="proprietary")
+    (said,) = await LoadedDriver().warnings(box(OPEN), want)
+    assert "on disk with proprietary modules, 580.95.05 loaded" in said or "with open ones" in said
+
+
+@pytest.mark.parametrize("there", [None, "575.57.08"])
+async def test_no_reboot_into_a_kernel_that_has_no_module(there: str | None) -> None:
+    facts = changed(V100, next_kernel="5.15.0-157-generic", next_module=there)
+    want = LoadedDriverWant(host="box", loaded="580", reboot="allowed")
+    (said,) = await LoadedDriver().warnings(box(facts), want)
+    assert (
+        f"it will not be rebooted: it boots kernel 5.15.0-157-generic next, whose NVIDIA module is {there or 'not'}"
+        in said
+    )
+    in_use = Scripted(8)
+    with pytest.raises(ProviderError, match=r"not rebooted .*install linux-headers-5\.15\.0-157-generic there"):
+        await applied(facts, in_use, want)
+    assert not any("reboot" in ran for ran in in_use.ran)
 
 
 WANT = LoadedDriverWant(host="box", loaded="580")

@@ -22,6 +22,12 @@ TABLE = Table(
         Case(name="none is loaded", want=WANT, have=loaded("none"), commands=(script("_LOAD"),)),
         Case(name="another version is loaded", want=WANT, have=loaded("575.57.08"), commands=(script("_RELOAD"),)),
         Case(
+            name="the other flavour is loaded",
+            want=WANT.model_copy(update={"flavour": "open"}),
+            have=WANT.model_copy(update={"flavour": "proprietary"}),
+            commands=(script("_RELOAD"),),
+        ),
+        Case(
             name="nouveau is loaded, a reboot allowed", want=ALLOWED, have=loaded("nouveau"), commands=(order().argv,)
         ),
         Case(
