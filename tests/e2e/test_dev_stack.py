@@ -125,7 +125,7 @@ def test_nothing_has_changed_right_after_and_it_is_known_soon(clone: Project, de
         clone.unchanged("dev").ok()
         times.append(time.monotonic() - begin)
     # The promise is 5 s; the benchmark measures it undisturbed, here other tests may run beside this one.
-    assert min(times) < 8, times
+    assert min(times) < 12, times
 
 
 def test_the_second_up_restarts_nothing(clone: Project, deployed: str) -> None:

@@ -13,6 +13,7 @@ from tests.machines.engine import Engine
 from tests.machines.image import machine_image
 
 _PLACE = "/opt/engine"
+_EXPORTER = Path(__file__).with_name("stand_in") / "dcgm-exporter"
 _PYTHON = b'#!/bin/sh\nexec /usr/bin/python3 "$@"\n'
 
 
@@ -31,6 +32,18 @@ def engine_image(engine: Engine, tag: str = "") -> str:
 def envoy_image(engine: Engine, binary: str) -> str:
     """The same for the gateway: Envoy on the PATH of a Debian, as its own image has it on an Ubuntu's."""
     return _image(engine, "envoy", {"/usr/local/bin/envoy": (Path(binary).read_bytes(), 0o755)}, 'ENTRYPOINT ["envoy"]')
+
+
+def prometheus_image(engine: Engine, binary: str) -> str:
+    """The same for Prometheus, where its own image has it."""
+    files = {"/bin/prometheus": (Path(binary).read_bytes(), 0o755)}
+    return _image(engine, "prometheus", files, 'ENTRYPOINT ["/bin/prometheus"]')
+
+
+def exporter_image(engine: Engine) -> str:
+    """STAND-IN for dcgm-exporter: answers with numbers that are written in tests/machines/stand_in/dcgm-exporter."""
+    files = {"/usr/bin/dcgm-exporter": (_EXPORTER.read_bytes(), 0o755)}
+    return _image(engine, "exporter", files, 'ENTRYPOINT ["/usr/bin/dcgm-exporter"]')
 
 
 def _image(engine: Engine, kind: str, files: Mapping[str, tuple[bytes, int]], *changes: str) -> str:
