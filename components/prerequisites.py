@@ -114,9 +114,11 @@ class HostPrerequisites(pulumi.ComponentResource):
     def _settings(self) -> Iterator[pulumi.Resource]:
         """What needs no packages."""
         plan = self._plan
+        kernel: list[pulumi.Resource] = []
         if plan.sysctl:
             want = SysctlWant(**self._said, name=_FILES, values=dict(plan.sysctl))
-            yield Sysctl(f"{self._host}-sysctl", want, self._after(()))
+            kernel = [Sysctl(f"{self._host}-sysctl", want, self._after(()))]
+            yield from kernel
         if plan.limits:
             # `*` is everyone but root, who is named on a line of their own.
             lines = [
@@ -127,7 +129,7 @@ class HostPrerequisites(pulumi.ComponentResource):
             set_here = plan.sysctl.get("fs.nr_open", "")
             nr_open = int(set_here) if set_here.isdigit() else 0
             limits = LimitsWant.model_validate({**self._said, "name": _FILES, "limits": lines, "nr_open": nr_open})
-            yield Limits(f"{self._host}-limits", limits, self._after(()))
+            yield Limits(f"{self._host}-limits", limits, self._after(kernel))
 
     def _users(self, needs: Sequence[pulumi.Resource]) -> Iterator[pulumi.Resource]:
         for name, groups in self._plan.users.items():

@@ -79,6 +79,7 @@ def test_all_that_is_declared_becomes_a_resource(everything: Mapping[str, Regist
 @pytest.mark.parametrize(
     ("later", "earlier"),
     [
+        ("box-limits", "box-sysctl"),
         ("box-packages-docker", "box-repository-docker"),
         ("box-packages-docker", "box-unattended-upgrades"),
         ("box-docker", "box-packages-docker"),
