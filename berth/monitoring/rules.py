@@ -158,6 +158,14 @@ def _gateway() -> Iterator[_Alert]:
         "Clients get 503. The engine is down, starting or frozen; see its log.",
     )
     yield _Alert(
+        "EngineOutOfRotation",
+        "berth_engine_in_rotation == 0",
+        "2m",
+        "ticket",
+        "{{ $labels.engine }} is out of rotation",
+        "It is down, starting or frozen: its log says which. It comes back by itself once it answers.",
+    )
+    yield _Alert(
         "CertificateExpiring",
         "envoy_server_days_until_first_cert_expiring < 14 and envoy_server_days_until_first_cert_expiring >= 0",
         "1h",

@@ -17,6 +17,7 @@ def configuration(plan: Plan, host: str, *, gpu_port: int | None) -> dict[str, A
     jobs = [_engines(plan, host)]
     if plan.gateway is not None and plan.gateway.host == host:
         jobs.append(_job("gateway", [_target(plan.gateway.metrics_port, host=host)]))
+        jobs.append(_job("watcher", [_target(plan.gateway.metrics_port, host=host, __metrics_path__="/engines")]))
     if gpu_port is not None:
         jobs.append(_job("gpu", [_target(gpu_port, host=host)]))
     return {

@@ -37,6 +37,7 @@ __all__ = ["envoy", "gpu_machine", "machine_engine", "prometheus"]
 pytestmark = [pytest.mark.pulumi, pytest.mark.systemd]
 
 NAMES = ("tinyllama", "qwen", "yi")
+JOBS = dict.fromkeys(("engines", "gateway", "watcher", "gpu"), 1)
 BESIDE = ("gateway", "gateway-watcher", "monitoring-gpu", "monitoring-prometheus")
 USER = "free"
 
@@ -197,7 +198,7 @@ def _everything_is_measured(box: Box) -> None:
         found = json.loads(box.there.out('curl -sG "$1" --data-urlencode "query=$2"', url, question))["data"]["result"]
         return {one["metric"].get("model") or one["metric"]["job"]: float(one["value"][1]) for one in found}
 
-    until(lambda: ask("min by (job) (up)") == {"engines": 1, "gateway": 1, "gpu": 1}, "a first look at everything", 30)
+    until(lambda: ask("min by (job) (up)") == JOBS, "a first look at everything", 30)
     assert set(ask("vllm:num_requests_running")) == set(NAMES)
     assert ask("DCGM_FI_DEV_FB_USED") == {"gpu": 31500}
 
