@@ -52,22 +52,26 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in found[1].split(".")) if found else ()
 
 
-def daemon_settings(
-    *, gpu: bool, live_restore: bool | None = None, log_size: str = "100m", log_files: int = 3
-) -> dict[str, Any]:
-    """What Berth asks of daemon.json; the rest of the file is the host's own.
+def daemon_settings(*, gpu: bool, live_restore: bool | None = None) -> dict[str, Any]:
+    """What Berth asks of daemon.json whatever is there; the rest of the file is the host's own.
 
     It depends on no version, or what is wanted would change with the engine that an update has just installed: with
-    `gpu`, CDI is turned on although it is by default from 28.3 on, and the limit of open files is set although it falls
-    to 1024 from containerd 2.1.5 on only. Logs are limited, since Docker's default fills the disk.
+    `gpu`, CDI is turned on although it is by default from 28.3 on.
     """
-    settings: dict[str, Any] = {
-        "log-driver": "json-file",
-        "log-opts": {"max-size": log_size, "max-file": str(log_files)},
-        "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 65536, "Hard": 524288}},
-    }
-    if gpu:
-        settings |= {"features": {"cdi": True}, **NVIDIA_RUNTIME}
+    settings: dict[str, Any] = {"features": {"cdi": True}, **NVIDIA_RUNTIME} if gpu else {}
     if live_restore is not None:
         settings["live-restore"] = live_restore
     return settings
+
+
+def daemon_defaults() -> dict[str, Any]:
+    """What Berth adds to daemon.json where neither the stack nor the host says anything of it.
+
+    Logs are limited, since Docker's default fills the disk. Open files are, since they fall to 1024 from containerd
+    2.1.5 on; a host's lower limit is raised.
+    """
+    return {
+        "log-driver": "json-file",
+        "log-opts": {"max-size": "100m", "max-file": "3"},
+        "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 65536, "Hard": 524288}},
+    }

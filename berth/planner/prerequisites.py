@@ -74,6 +74,7 @@ def prerequisites(
         docker=_docker(machine, notes) if said.docker is not None else None,
         toolkit=_toolkit(machine, notes) if said.container_toolkit is not None else None,
         daemon=_daemon(machine),
+        daemon_defaults=known_docker.daemon_defaults() if machine.host.prerequisites.docker is not None else {},
         sysctl=dict(said.sysctl),
         limits={item: str(value) for item, value in said.limits.items()},
         users=_users(machine),

@@ -87,7 +87,11 @@ class ToolkitPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class PrerequisitesPlan:
-    """What is installed and set on one host. `daemon` are keys of Docker's daemon.json, `users` groups by account."""
+    """What is installed and set on one host.
+
+    `daemon` are keys of Docker's daemon.json, `daemon_defaults` those that are added where the host has none, `users`
+    groups by account.
+    """
 
     manager: Manager
     repositories: tuple[RepositoryPlan, ...] = ()
@@ -95,6 +99,7 @@ class PrerequisitesPlan:
     docker: DockerPlan | None = None
     toolkit: ToolkitPlan | None = None
     daemon: Mapping[str, Any] = field(default_factory=dict)
+    daemon_defaults: Mapping[str, Any] = field(default_factory=dict)
     sysctl: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

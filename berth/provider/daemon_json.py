@@ -78,6 +78,54 @@ def without(found: Mapping[str, Any], unwanted: Mapping[str, Any]) -> dict[str, 
     return new
 
 
+_OF_FILES = {"json-file", "local"}
+"""The log drivers that know `max-size` and `max-file`."""
+
+
+def lacking(found: Mapping[str, Any], said: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the defaults is to be added to what is there and what is `said` beside it.
+
+    A key that is there stays as it is; `log-opts` go with their driver, and a limit of `default-ulimits` that is too
+    low is raised where nothing is said of it.
+    """
+    together = merged(found, said)
+    new = {key: value for key, value in defaults.items() if key not in {*together, "log-opts", "default-ulimits"}}
+    if "log-opts" not in found and together.get("log-driver", "json-file") in _OF_FILES:
+        named = said.get("log-opts", {})
+        options = {key: value for key, value in defaults.get("log-opts", {}).items() if key not in (named or ())}
+        new |= {"log-opts": options} if options else {}
+    limits, declared = together.get("default-ulimits", {}), said.get("default-ulimits", {})
+    if isinstance(limits, Mapping):
+        raised = {
+            name: values
+            for name, least in defaults.get("default-ulimits", {}).items()
+            if (values := _raised(limits.get(name, {}), declared.get(name, {}), least))
+        }
+        new |= {"default-ulimits": raised} if raised else {}
+    return new
+
+
+def _raised(there: Any, said: Mapping[str, Any], least: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a limit that are missing or too low, less those that are said; soft is never above hard."""
+    if not isinstance(there, Mapping):
+        return {}
+    new = {**there, **{part: _more(there.get(part), value) for part, value in least.items() if part not in said}}
+    soft, hard = new.get("Soft"), new.get("Hard")
+    if isinstance(soft, int) and isinstance(hard, int) and hard != _UNLIMITED and not _UNLIMITED < soft <= hard:
+        new |= {"Soft": hard} if "Hard" in said else {"Hard": soft}
+    return {part: value for part, value in new.items() if there.get(part) != value}
+
+
+_UNLIMITED = -1
+
+
+def _more(there: Any, least: Any) -> Any:
+    if there is None:
+        return least
+    low = isinstance(there, int) and isinstance(least, int) and _UNLIMITED < there < least
+    return least if low else there
+
+
 def rendered(settings: Mapping[str, Any], like: str | None) -> str:
     """The settings as text, indented and ended as the text that they came from; None is for a new file."""
     if like is None or not like.strip():

@@ -83,7 +83,7 @@ def test_names_follow_from_the_system():
     assert ubuntu is not None
     assert rocky is not None
     assert (ubuntu.pinning, ubuntu.stream, ubuntu.initramfs) == ("nvidia-driver-pinning-580", None, "update-initramfs")
-    assert ubuntu.headers == ("linux-headers-6.8.0-86-generic", "dkms")
+    assert ubuntu.headers == ("linux-headers-6.8.0-86-generic", "dkms", "linux-headers-generic")
     assert (rocky.pinning, rocky.stream, rocky.initramfs) == (None, "nvidia-driver:580-open", "dracut")
 
 
@@ -92,6 +92,19 @@ def test_the_initramfs_is_made_by_what_the_machine_has():
     driver = found("driver: {branch: 580}", facts, "{model: rtx-5090}").driver
     assert driver is not None
     assert driver.initramfs == "dracut"
+
+
+@pytest.mark.parametrize(
+    ("module", "headers", "warned"),
+    [(None, False, True), ("575.57.08", False, True), ("580.95.05", False, False), (None, True, False)],
+)
+def test_a_next_kernel_without_a_module_is_said(module: str | None, headers: bool, warned: bool):
+    facts = packages("rtx5090-ubuntu2404", **({"linux_headers_6.8.0-90-generic": "6.8.0-90.91"} if headers else {}))
+    driver = facts.driver.model_copy(update={"next_kernel": "6.8.0-90-generic", "next_module": module})
+    one = decided("driver: {branch: 580}", facts.model_copy(update={"driver": driver}), "{model: rtx-5090}")
+    lines = [line for line in said(one, Severity.WARNING) if "boots kernel 6.8.0-90-generic next" in line]
+    assert bool(lines) == warned
+    assert all("install linux-headers-6.8.0-90-generic" in line for line in lines)
 
 
 @pytest.mark.parametrize(("cards", "packages"), [(8, ("nvidia-fabricmanager",)), (1, ())])
@@ -235,10 +248,11 @@ def test_a_docker_that_cannot_be_is_refused():
 
 
 def test_settings_of_docker_are_laid_on_what_berth_needs():
-    daemon = found(
-        "docker: {settings: {log-opts: {max-size: 1g}, mtu: 1400}}, container_toolkit: {}", "debian13"
-    ).daemon
-    assert daemon["log-opts"] == {"max-size": "1g", "max-file": "3"}
+    plan = found("docker: {settings: {log-opts: {max-size: 1g}, mtu: 1400}}, container_toolkit: {}", "debian13")
+    daemon = plan.daemon
+    assert set(plan.daemon_defaults) == {"log-driver", "log-opts", "default-ulimits"}
+    assert not found("container_toolkit: {}", "rtx5090-ubuntu2404").daemon_defaults
+    assert daemon["log-opts"] == {"max-size": "1g"}
     assert daemon["mtu"] == 1400
     assert daemon["features"] == {"cdi": True}
     assert "nvidia" in daemon["runtimes"]

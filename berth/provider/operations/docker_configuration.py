@@ -14,7 +14,7 @@ from pydantic import Field
 from berth.catalogue.docker import CDI_SINCE, RELOADABLE, at_least
 from berth.facts import HostFacts
 from berth.provider.command import Command, shell
-from berth.provider.daemon_json import Unreadable, merged, parse, projected, rendered, without
+from berth.provider.daemon_json import Unreadable, lacking, merged, parse, projected, rendered, without
 from berth.provider.errors import BadInput
 from berth.provider.host import Host
 from berth.provider.operation import FactOperation, Want
@@ -131,16 +131,20 @@ _PATIENCE_S = 240
 class DockerConfigurationWant(Want):
     """Keys of daemon.json, nested as there; keys that are not named are never touched. A list is wanted as a whole.
 
-    `problem` and `ignored` are there to be observed: why the file cannot be read, and which of the settings the running
-    daemon does not work by although they are in the file. `text` is the file as it was read, into which what is wanted
-    is merged; it is no part of the declaration and not kept in the state.
+    `defaults` are added where neither the file nor `settings` say anything of them.
+
+    `problem`, `ignored` and `lacking` are there to be observed: why the file cannot be read, which of the settings the
+    running daemon does not work by although they are in the file, and the keys that lack a default. `text` is the file
+    as it was read, into which what is wanted is merged; it is no part of the declaration and not kept in the state.
     """
 
     path: str = "/etc/docker/daemon.json"
     unit: str = "docker.service"
     settings: dict[str, Any]
+    defaults: dict[str, Any] = {}
     problem: str = ""
     ignored: list[str] = []
+    lacking: list[str] = []
     on_destroy: Literal["keep", "remove"] = "keep"
     text: str | None = Field(default=None, exclude=True, repr=False)
 
@@ -166,15 +170,19 @@ class DockerConfiguration(FactOperation[DockerConfigurationWant]):
             why = facts.unread.get(f"files.{want.path}", "is no text, or longer than any configuration")
             return want.model_copy(update={"settings": {}, "problem": f"{want.path}: {why}"})
         try:
-            settings = projected(parse(text), want.settings)
+            found = parse(text)
         except Unreadable as error:
             return want.model_copy(update={"settings": {}, "problem": f"{want.path}: {error}", "text": text})
+        settings = projected(found, want.settings)
         ignored = [] if settings != want.settings else list(_ignored(facts, want.settings))
-        return want.model_copy(update={"settings": settings, "problem": "", "ignored": ignored, "text": text})
+        lacks = sorted(lacking(found, want.settings, want.defaults))
+        return want.model_copy(
+            update={"settings": settings, "problem": "", "ignored": ignored, "lacking": lacks, "text": text}
+        )
 
     def differing(self, want: DockerConfigurationWant | None, have: DockerConfigurationWant | None) -> list[str]:
         """As always; taken away is a setting when the file does not have it, which may hold others."""
-        if want is None and have is not None and not have.settings:
+        if want is None and have is not None and not _unwanted(have):
             return []
         return super().differing(want, have)
 
@@ -185,12 +193,13 @@ class DockerConfiguration(FactOperation[DockerConfigurationWant]):
             return []  # a person's to repair; `preflight` says so
         found = parse(before or "")
         if want is None:
-            if have is None or not have.settings:
+            if have is None or not (unwanted := _unwanted(have)):
                 return []
-            rest = without(found, have.settings)
+            rest = without(found, unwanted)
             return [_configure(have, before, rest, "restart" if rest else "remove")]
         mode = taken_over_by(want, have)
-        return [] if mode == "nothing" else [_configure(want, before, merged(found, want.settings), mode)]
+        wanted = merged(want.settings, lacking(found, want.settings, want.defaults))
+        return [] if mode == "nothing" else [_configure(want, before, merged(found, wanted), mode)]
 
     async def preflight(self, host: Host, want: DockerConfigurationWant) -> None:
         """A file that a person broke is for that person to repair."""
@@ -247,7 +256,17 @@ def _keys(want: DockerConfigurationWant, have: DockerConfigurationWant | None) -
         if there.get(key) != value
         for name in _names(key, value, there.get(key))
     }
-    return sorted(changed | set(have.ignored if have is not None else ()))
+    lacks = have.lacking if have is not None else lacking({}, want.settings, want.defaults)
+    return sorted(changed | set(have.ignored if have is not None else ()) | set(lacks))
+
+
+def _unwanted(have: DockerConfigurationWant) -> dict[str, Any]:
+    """What goes when the declaration goes: its keys, and the defaults that are there as Berth writes them."""
+    if have.problem:
+        return have.settings
+    found = parse(have.text or "")
+    own = {key: value for key, value in have.defaults.items() if projected(found, {key: value}) == {key: value}}
+    return merged(own, have.settings)
 
 
 def _names(key: str, value: Any, before: Any) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from berth.catalogue.docker import daemon_settings
+from berth.catalogue.docker import daemon_defaults, daemon_settings
 from berth.facts import HostFacts
 from berth.facts.model import FileFact
 from berth.provider.errors import BadInput
@@ -115,7 +115,9 @@ async def test_one_restart_serves_configuration_and_toolkit(gpu_machine: GpuMach
     few = {
         "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 4096, "Hard": 8192}}
     }  # test machines allow few files
-    daemon = DockerConfigurationWant(host="box", settings={**daemon_settings(gpu=True), **few})
+    daemon = DockerConfigurationWant(
+        host="box", settings={**daemon_settings(gpu=True), **few}, defaults=daemon_defaults()
+    )
     await DockerConfiguration().converge(gpu_machine.host, daemon, daemon)
     once = gpu_machine.pid
     await OPERATION.converge(gpu_machine.host, WANT, WANT)

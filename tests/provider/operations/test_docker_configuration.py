@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from berth.catalogue.docker import NVIDIA_RUNTIME, daemon_settings
+from berth.catalogue.docker import NVIDIA_RUNTIME, daemon_defaults, daemon_settings
 from berth.facts import HostFacts
 from berth.facts.model import FileFact
 from berth.provider.errors import BadInput, CommandFailed
@@ -33,13 +33,25 @@ def with_file(facts: HostFacts, text: str | None) -> HostFacts:
 
 
 def test_drift_is_named_key_by_key() -> None:
-    declared = want(**daemon_settings(gpu=True))
-    assert OPERATION.differing(declared, OPERATION.seen(BOX, declared)) == [
-        'settings["default-ulimits"]',
-        "settings.features",
-        'settings["log-driver"]',
-        'settings["log-opts"]',
-    ]
+    declared = want(**daemon_settings(gpu=True)).model_copy(update={"defaults": daemon_defaults()})
+    have = OPERATION.seen(BOX, declared)
+    assert have is not None
+    assert have.lacking == ["default-ulimits", "log-driver", "log-opts"]
+    differing = OPERATION.differing(declared, have)
+    assert differing == ["lacking[0]", "lacking[1]", "lacking[2]", "settings.features"]
+
+
+def test_what_the_host_says_is_no_drift_from_a_default() -> None:
+    declared = want().model_copy(update={"defaults": daemon_defaults()})
+    own = {
+        "log-driver": "syslog",
+        "log-opts": {"syslog-address": "udp://logs:514"},
+        "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1048576, "Hard": 1048576}},
+    }
+    facts = with_file(BOX, json.dumps(own))
+    assert OPERATION.differing(declared, OPERATION.seen(facts, declared)) == []
+    low = with_file(BOX, json.dumps(own).replace("1048576", "4096"))
+    assert OPERATION.differing(declared, OPERATION.seen(low, declared)) == ["lacking[0]"]
 
 
 def test_a_runtime_that_nvidia_ctk_registered_is_as_declared() -> None:

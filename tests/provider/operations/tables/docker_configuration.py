@@ -68,6 +68,15 @@ def configure(mode: str, before: str | None, after: str) -> Script:
     return script("CONFIGURE", TAKE_OVER, PATH, "docker.service", mode, was, str(len(after)), "240")
 
 
+DEFAULTS = {**LOGS, "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 65536, "Hard": 524288}}}
+SYSLOG = '{"log-driver": "syslog", "log-opts": {"syslog-address": "udp://logs:514"}}'
+SYSLOG_AND_LIMIT = SYSLOG[:-1] + ', "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 65536, "Hard": 524288}}}'
+
+
+def with_defaults(of: DockerConfigurationWant, *lacking: str) -> DockerConfigurationWant:
+    return of.model_copy(update={"defaults": DEFAULTS, "lacking": [*lacking]})
+
+
 BOTH = {"live-restore": True, **LOGS}
 
 TABLE = Table(
@@ -106,6 +115,24 @@ TABLE = Table(
             want=want(features={"cdi": True}),
             have=have("{}", ("features.cdi",), features={"cdi": True}),
             commands=(configure("restart", "{}", '{"features": {"cdi": true}}'),),
+        ),
+        Case(
+            name="what the host says of logs stays, the limit is added",
+            want=with_defaults(want()),
+            have=with_defaults(have(SYSLOG), "default-ulimits"),
+            commands=(configure("restart", SYSLOG, SYSLOG_AND_LIMIT),),
+        ),
+        Case(
+            name="no default lacks",
+            want=with_defaults(want()),
+            have=with_defaults(have(SYSLOG_AND_LIMIT)),
+            why="the host says something of each",
+        ),
+        Case(
+            name="taken out, less the defaults that are as Berth writes them",
+            want=None,
+            have=with_defaults(have(SYSLOG_AND_LIMIT)),
+            commands=(configure("restart", SYSLOG_AND_LIMIT, SYSLOG),),
         ),
         Case(
             name="the file is broken",
