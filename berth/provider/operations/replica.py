@@ -12,7 +12,7 @@ from pydantic import Field
 from berth.engines.contract import Engine
 from berth.engines.registry import ENGINES
 from berth.provider.command import Command, put, shell
-from berth.provider.docker.gpus import as_asked
+from berth.provider.docker.gpus import as_asked, caution
 from berth.provider.host import Host
 from berth.provider.operation import Operation
 from berth.provider.operations.process import (
@@ -185,6 +185,13 @@ class Replica(Operation[ReplicaWant]):
     async def preflight(self, host: Host, want: ReplicaWant) -> None:
         """A port that somebody else listens on is found before anything is changed."""
         await refuse_others(host, want, want.service(), [want.port])
+
+    async def warnings(self, host: Host, want: ReplicaWant) -> Sequence[str]:
+        """What its container may lose."""
+        if want.container is None or not want.container.gpus:
+            return ()
+        said = caution(await host.facts(), want.container.gpus, where=f"{want.name} on {host.name}")
+        return (said,) if said else ()
 
     async def apply(self, host: Host, want: ReplicaWant | None, have: ReplicaWant | None) -> None:
         """Takes the engine out of traffic, changes it, and brings it back once it answers.

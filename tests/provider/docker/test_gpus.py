@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from berth.facts.model import CdiFile, DockerFact, HostFacts
-from berth.provider.docker.gpus import access
+from berth.provider.docker.gpus import access, caution
 from berth.provider.errors import BadInput
 from tests.facts.fixtures import recorded
 
@@ -21,13 +21,17 @@ def facts(docker: DockerFact, cdi: tuple[CdiFile, ...] = ()) -> HostFacts:
     [
         (DockerFact(version="28.5.2", cdi_devices=("nvidia.com/gpu=0", "nvidia.com/gpu=all")), (), "cdi"),
         (DockerFact(version="26.1.5", cdi_dirs=("/etc/cdi",)), LISTED, "cdi"),
-        (DockerFact(version="26.1.5", cdi_dirs=("/etc/cdi",), runtimes=("nvidia", "runc")), LISTED, "cdi"),
+        (DockerFact(version="26.1.5+dfsg1", cdi_dirs=("/etc/cdi",), runtimes=("nvidia", "runc")), LISTED, "runtime"),
+        (DockerFact(version="28.2.0", cdi_dirs=("/etc/cdi",), runtimes=("nvidia", "runc")), LISTED, "cdi"),
+        (DockerFact(version="28.5.2", runtimes=("nvidia", "runc")), LISTED, "runtime"),
         (DockerFact(version="26.1.5", runtimes=("nvidia", "runc")), LISTED, "runtime"),
         (DockerFact(version="24.0.7", cdi_dirs=("/etc/cdi",), runtimes=("nvidia",)), LISTED, "runtime"),
         (DockerFact(version="24.0.7", runtimes=("nvidia",)), (), "runtime"),
     ],
 )
-def test_cdi_comes_first_where_docker_knows_it(docker: DockerFact, cdi: tuple[CdiFile, ...], way: str) -> None:
+def test_cdi_comes_first_where_docker_starts_its_containers_again(
+    docker: DockerFact, cdi: tuple[CdiFile, ...], way: str
+) -> None:
     assert access(facts(docker, cdi), (0,), where="qwen-main-0 on box") == way
 
 
@@ -44,3 +48,18 @@ def test_without_either_it_is_said_what_to_do(
 ) -> None:
     with pytest.raises(BadInput, match=r"^qwen-main-0 on box: Docker there knows neither CDI devices .*; declare"):
         access(facts(docker, cdi), cards, where="qwen-main-0 on box")
+
+
+@pytest.mark.parametrize(
+    ("docker", "said"),
+    [
+        (DockerFact(version="26.1.5+dfsg1", cdi_dirs=("/etc/cdi",)), True),
+        (DockerFact(version="26.1.5", cdi_dirs=("/etc/cdi",), runtimes=("nvidia",)), False),
+        (DockerFact(version="28.2.0", cdi_dirs=("/etc/cdi",)), False),
+        (DockerFact(version="odd", cdi_dirs=("/etc/cdi",)), False),
+    ],
+)
+def test_containers_that_do_not_come_back_are_spoken_of(docker: DockerFact, *, said: bool) -> None:
+    text = caution(facts(docker, LISTED), (0,), where="qwen-main-0 on box")
+    assert ("engines stay down after a reboot" in " ".join(text.split())) is said
+    assert bool(text) is said
