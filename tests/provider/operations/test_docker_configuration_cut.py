@@ -6,6 +6,7 @@ import fcntl
 import os
 import select
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,14 +64,11 @@ class Box:
         if patience is not None:
             argv[-1] = str(patience)
         environment = {"PATH": f"{self.root}/bin:/usr/bin:/bin", "RUN": str(self.root)}
-        pipe = subprocess.PIPE
-        started = subprocess.Popen(argv, env=environment, text=True, stdin=pipe, stderr=pipe)
-        assert started.stdin is not None
         assert isinstance(command.stdin, bytes)
-        started.stdin.write(command.stdin.decode())
-        started.stdin.close()
-        started.stdin = None
-        return started
+        with tempfile.TemporaryFile() as content:  # a pipe would break where the script ends before it reads
+            content.write(command.stdin)
+            content.seek(0)
+            return subprocess.Popen(argv, env=environment, text=True, stdin=content, stderr=subprocess.PIPE)
 
     def restarting(self) -> None:
         """Waits until the first update restarts Docker."""
