@@ -207,7 +207,7 @@ def test_the_comment_quotes_a_real_preview_and_leaves_the_project_as_it_is(short
     (project / ".venv").symlink_to(PROJECT / ".venv")
     for stack in (project / "stacks").glob("*.yaml"):
         stack.unlink()
-    gateway, engine = free_ports(2)  # since this machine may run the default stack
+    gateway, _, _, engine = free_ports(4)  # since this machine may run the default stack; the gateway takes three
     text = TINY.replace("8000", str(gateway)).replace("{host: here}]", f"{{host: here, port: {engine}}}]")
     (project / "stacks" / "quiet.yaml").write_text(text)
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file() and ".venv" not in path.parts}
