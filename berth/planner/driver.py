@@ -163,6 +163,8 @@ def _on_the_machine(wanted: Driver, branch: int, machine: Machine) -> Iterator[s
             f"{there} is loaded: {asked} is installed beside it and loaded after a reboot, which is not allowed; "
             "say `reboot: allowed`, or reboot the machine after `pulumi up` and run it again"
         )
+    if without := _no_module_next(machine, asked):
+        yield without
     if machine.system.manager == "dnf" and "dkms" not in facts.packages:
         yield "dkms comes from EPEL, which must be enabled on the machine first: `dnf install epel-release`"
     if _lacks_contrib(machine):
@@ -170,6 +172,21 @@ def _on_the_machine(wanted: Driver, branch: int, machine: Machine) -> Iterator[s
             "no package source has Debian's contrib, which NVIDIA's packages for Debian depend on; add it to the "
             "components of /etc/apt/sources.list.d/debian.sources"
         )
+
+
+def _no_module_next(machine: Machine, asked: str) -> str | None:
+    """That the next boot is of a kernel which has no module, and without headers gets none."""
+    kernel, module = machine.facts.driver.next_kernel, machine.facts.driver.next_module
+    if kernel in {None, machine.facts.kernel} or (module is not None and _is_of(module, asked)):
+        return None
+    headers = machine.system.headers(str(kernel))[0]
+    if headers in machine.facts.packages:
+        return None
+    there = f"its NVIDIA module is {module}" if module is not None else "it has no NVIDIA module"
+    return (
+        f"the machine boots kernel {kernel} next, and {there}, must be {asked}; install {headers} there, with which it "
+        "is built"
+    )
 
 
 def _lacks_contrib(machine: Machine) -> bool:

@@ -56,7 +56,11 @@ def test_one_key_alone_has_no_fingerprint_to_compare_with():
 
 def test_every_part_names_a_source():
     document = _document()
-    named = [row["source"] for part in ("keys", "repositories", "drivers") for row in document[part].values()]
+    named = [
+        row["source"]
+        for part in ("keys", "repositories", "drivers", "newest_headers")
+        for row in document[part].values()
+    ]
     named += [source for family in document["families"].values() for source in family["source"].values()]
     named += [row["source"] for driver in document["drivers"].values() for row in driver["rows"] if "source" in row]
     assert set(named) <= set(document["sources"])
@@ -115,4 +119,26 @@ def test_a_flavour_that_is_not_packaged_has_no_driver():
 def test_headers_are_those_of_the_running_kernel():
     debian = operating_systems.find("debian", "13")
     assert debian is not None
-    assert debian.headers("6.12.48+deb13-amd64") == ("linux-headers-6.12.48+deb13-amd64", "dkms")
+    assert debian.headers("6.12.48+deb13-amd64") == ("linux-headers-6.12.48+deb13-amd64", "dkms", "linux-headers-amd64")
+
+
+@pytest.mark.parametrize(
+    ("system", "version", "kernel", "package"),
+    [
+        ("ubuntu", "22.04", "5.15.0-153-generic", "linux-headers-generic"),
+        ("ubuntu", "22.04", "6.8.0-86-generic", "linux-headers-generic-hwe-22.04"),
+        ("ubuntu", "24.04", "6.8.0-86-generic", "linux-headers-generic"),
+        ("ubuntu", "24.04", "6.14.0-33-generic", "linux-headers-generic-hwe-24.04"),
+        ("ubuntu", "24.04", "6.14.0-1015-aws", "linux-headers-aws"),
+        ("ubuntu", "24.04", "6.6.87-self-made", None),
+        ("debian", "13", "6.12.48+deb13-amd64", "linux-headers-amd64"),
+        ("debian", "12", "6.1.0-40-cloud-amd64", "linux-headers-cloud-amd64"),
+        ("debian", "12", "6.12.9+bpo-amd64", None),
+        ("rocky", "9.4", "5.14.0-427.el9.x86_64", None),
+    ],
+)
+def test_headers_of_later_kernels_come_with_them(system: str, version: str, kernel: str, package: str | None):
+    known = find(system, version)
+    assert known is not None
+    later = [name for name in known.headers(kernel) if kernel not in name and name not in {"dkms", "kernel-headers"}]
+    assert later == ([package] if package else [])

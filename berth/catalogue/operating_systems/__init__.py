@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
@@ -72,8 +73,12 @@ class System:
     toolkit: tuple[str, ...]
 
     def headers(self, kernel: str) -> tuple[str, ...]:
-        """The packages with which kernel modules are compiled for a kernel (`uname -r`)."""
-        return tuple(name.format(kernel=kernel) for name in _family(self.id)["headers"])
+        """The packages with which kernel modules are compiled for a kernel (`uname -r`), and for those after it.
+
+        dnf brings the headers of a newer kernel wherever those of another are there.
+        """
+        named = [name.format(kernel=kernel) for name in _family(self.id)["headers"]]
+        return (*named, *_newest_headers(self.id, kernel))
 
     def repository(self, owner: Owner, architecture: str) -> Repository | None:
         """Whose repository for an architecture (`uname -m`); None where they have none for it."""
@@ -155,6 +160,12 @@ def _driver(system: System, branch: int, flavour: Flavour, version: str | None) 
         stream=f"nvidia-driver:{stream[flavour].format(branch=branch)}" if stream else None,
         fabric_manager=fabric["before" if branch <= fabric["until"] else "after"].format(branch=branch),
     )
+
+
+def _newest_headers(key: str, kernel: str) -> list[str]:
+    rows = _document()["newest_headers"].get(key, {"rows": []})["rows"]
+    fitting = [package for pattern, package in rows if fnmatchcase(kernel, pattern)]
+    return [package for package in fitting[:1] if package]
 
 
 def _family(key: str) -> Mapping[str, Any]:
