@@ -1,0 +1,254 @@
+"""Times the prerequisites of GPU machines beside ansible-core: the first application, and the check of nothing to do.
+
+Usage:  python -m benchmarks.prerequisites.against_ansible [HOSTS] [--breakages]
+        (two hosts by default; needs root, and Debian's packages)
+
+With --breakages it also breaks the first machine of each side by hand, in the ways of tests/e2e/prerequisites, and
+prints what each side notices when it checks.
+
+Both sides make fresh machines ready over SSH, with the same repositories, packages and settings: ours from a stack
+file, Ansible's from `playbook.yml` beside this file, at its best: pipelining, one master connection for each host, as
+many forks as hosts. The machines are containers with systemd, sshd and sudo on this machine (tests/machines), so that
+both share its processors with what they work on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "e2e")]
+
+from prerequisites.breakages import BREAKAGES  # noqa: E402 -- lies beside the end-to-end tests
+from prerequisites.playground import USER, write_stack  # noqa: E402 -- as above
+from project import Project  # noqa: E402 -- as above
+
+from berth.planner.plan import HostPlan  # noqa: E402 -- as above
+from berth.planner.planning import plan as decide  # noqa: E402 -- as above
+from berth.spec import load  # noqa: E402 -- as above
+from tests.machines.engine import Engine, cache_folder, docker_engine  # noqa: E402 -- as above
+from tests.machines.kinds import DEBIAN_13_SERVER  # noqa: E402 -- as above
+from tests.machines.repository.local import CUDA, DOCKER, TOOLKIT, LocalRepository, local_repository  # noqa: E402
+from tests.sshd.machine import SshMachine, start  # noqa: E402 -- as above
+
+ANSIBLE = "ansible-core==2.19.14"
+PLAYBOOK = Path(__file__).with_name("playbook.yml")
+# Ansible's modules for apt want these on the machine; ours need nothing there.
+SERVER = replace(
+    DEBIAN_13_SERVER,
+    name="debian13-python",
+    packages=f"{DEBIAN_13_SERVER.packages} python3 python3-apt python3-debian",
+)
+ROUNDS = 3
+REPOSITORIES = {"nvidia": CUDA, "docker": DOCKER, "container_toolkit": TOOLKIT}
+
+
+def main(count: int, *, breakages: bool) -> None:
+    """Prints both sides' times and their ratios, and what each notices."""
+    with docker_engine() as engine, tempfile.TemporaryDirectory(prefix="berth-") as folder:
+        repository = local_repository(engine)
+        ours, theirs = ([_machine(engine, repository) for _ in range(count)] for _ in range(2))
+        try:
+            berth = Berth(Path(folder), ours, repository)
+            ansible = Ansible(Path(folder), theirs, berth, repository)
+            _compare(berth, ansible, count)
+            if breakages:
+                _break(berth, ours[0], ansible, theirs[0])
+        finally:
+            for machine in (*ours, *theirs):
+                machine.machine.remove()
+
+
+def _compare(berth: Berth, ansible: Ansible, count: int) -> None:
+    first = {"berth": _timed(berth.up), "ansible": _timed(ansible.apply)}
+    berth.unchanged()
+    assert ansible.check() == 0, "the playbook is not idempotent: the comparison would be unfair to it"
+    times: dict[str, list[float]] = {"berth": [], "ansible": []}
+    for _ in range(ROUNDS):  # in turn, so that a slow spell of the machine meets both
+        times["berth"].append(_timed(berth.unchanged))
+        times["ansible"].append(_timed(ansible.check))
+    print(f"{count} machines; resources of ours {berth.resources()}, tasks of the playbook {ansible.tasks()}, for each")
+    print(f"first application   berth {first['berth']:7.1f} s   ansible {first['ansible']:7.1f} s   ", end="")
+    print(f"ratio {first['ansible'] / first['berth']:.1f}")
+    ours, theirs = (statistics.median(times[side]) for side in ("berth", "ansible"))
+    print(f"nothing to do       berth {ours:7.1f} s   ansible {theirs:7.1f} s   ratio {theirs / ours:.1f}")
+
+
+def _break(berth: Berth, ours: SshMachine, ansible: Ansible, theirs: SshMachine) -> None:
+    """Breaks one thing after the other on both sides and repairs it."""
+    print(f"\n{'broken by hand':70} berth     ansible")
+    for one in BREAKAGES:
+        seen = {}
+        for side, machine in (("berth", ours), ("ansible", theirs)):
+            ran = machine.machine.run(["sh", "-euc", one.hand], timeout_s=120)
+            assert ran.code == 0, f"{side}: {one.name}: {ran.err}"
+            noticed = berth.notices(f"m0-{one.resource}") if side == "berth" else bool(ansible.check(failures=True))
+            seen[side] = "noticed" if noticed else "-"
+        print(f"{one.name:70} {seen['berth']:9} {seen['ansible']}", flush=True)
+        berth.up()
+        ansible.apply()
+
+
+class Berth:
+    """Our side: one stack with all machines as its hosts."""
+
+    def __init__(self, folder: Path, machines: Sequence[SshMachine], repository: LocalRepository) -> None:
+        cli = subprocess.run(
+            [sys.executable, "-m", "bootstrap", "pulumi"], cwd=ROOT, stdout=subprocess.PIPE, check=True
+        )
+        self.project = Project.copy(folder / "project", Path(cli.stdout.decode().strip()))
+        self.count = len(machines)
+        write_stack(self.project, "many", {f"m{index}": one for index, one in enumerate(machines)}, repository)
+
+    def up(self) -> None:
+        """Makes all machines ready."""
+        self.project.up("many").ok()
+
+    def unchanged(self) -> None:
+        """Checks all machines; fails where one is not as declared."""
+        self.project.unchanged("many").ok()
+
+    def notices(self, resource: str) -> bool:
+        """Whether a check names this resource as one that differs."""
+        done = self.project.unchanged("many")
+        return done.status != 0 and resource in done.output
+
+    def resources(self) -> int:
+        """How many things of a host's prerequisites are declared."""
+        state = json.loads(self.project.state("many"))["checkpoint"]["latest"]["resources"]
+        mine = [one["urn"] for one in state if "HostPrerequisites$" in one["urn"]]
+        return len(mine) // self.count
+
+    def planned(self) -> HostPlan:
+        """The plan of the first machine, from the facts that the update kept."""
+        from berth.facts import HostFacts  # noqa: PLC0415 -- beside its one use
+
+        found = next((self.project.root / ".berth" / "facts" / "many").glob("m0.json"))
+        facts = HostFacts.model_validate(json.loads(found.read_text()))
+        stack = load(self.project.root / "stacks" / "many.yaml")
+        return decide(stack, "many", facts={"m0": facts}).hosts["m0"]
+
+
+class Ansible:
+    """Their side: one inventory with all machines."""
+
+    def __init__(self, folder: Path, machines: Sequence[SshMachine], berth: Berth, repository: LocalRepository) -> None:
+        self.folder, self.berth, self.repository = folder / "ansible", berth, repository
+        self.folder.mkdir()
+        self.program = _ansible()
+        hosts = {f"m{index}": _inventory(machine) for index, machine in enumerate(machines)}
+        (self.folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
+        known = [f"[{machine.address}]:{machine.port} {machine.host_key}\n" for machine in machines]
+        (self.folder / "known_hosts").write_text("".join(known))
+        (self.folder / "ansible.cfg").write_text(
+            f"[defaults]\nforks = {max(len(machines), 5)}\ninterpreter_python = /usr/bin/python3\n"
+            "[ssh_connection]\npipelining = true\n"
+            f"ssh_args = -o ControlMaster=auto -o ControlPersist=600s -o UserKnownHostsFile={self.folder}/known_hosts\n"
+            f"control_path_dir = {folder}/c\n"
+        )
+
+    def apply(self) -> None:
+        """Makes all machines ready."""
+        if not (self.folder / "variables.json").exists():
+            self._variables()
+        self._play()
+
+    def check(self, *, failures: bool = False) -> int:
+        """How many tasks of all machines would change something, or with `failures` cannot even be tried."""
+        said = self._play("--check", failures=failures)
+        counts = [word.split("=") for line in said.splitlines() if "changed=" in line for word in line.split()[2:]]
+        return sum(int(count) for what, count in counts if what in {"changed", "failed", "unreachable"})
+
+    def tasks(self) -> int:
+        """How many tasks the playbook has, handlers and gathering left out."""
+        return len(yaml.safe_load(PLAYBOOK.read_text())[0]["tasks"])
+
+    def _variables(self) -> None:
+        """The plan's own names, so that both sides install the same."""
+        plan = self.berth.planned().prerequisites
+        assert plan is not None
+        assert plan.driver is not None
+        assert plan.docker is not None
+        assert plan.toolkit is not None
+        repositories = {
+            one.owner: {
+                "name": one.name,
+                "uri": one.uri,
+                "suite": one.suite,
+                "components": list(one.components),
+                "architecture": one.architecture,
+                "key": self.repository.key(REPOSITORIES[one.owner]),
+            }
+            for one in plan.repositories
+        }
+        docker = plan.docker.packages.packages
+        variables: dict[str, Any] = {
+            "repositories": repositories,
+            "obsolete": [path for one in plan.repositories for path in one.obsolete],
+            "docker_absent": [name for name, version in docker.items() if version == "absent"],
+            "docker_packages": [name for name, version in docker.items() if version != "absent"],
+            "toolkit_packages": list(plan.toolkit.packages.packages),
+            "driver_pinning": plan.driver.pinning,
+            "driver_packages": list(plan.driver.packages),
+            "settings": dict(plan.daemon),
+            "limits": dict(plan.limits),
+        }
+        (self.folder / "variables.json").write_text(json.dumps(variables))
+
+    def _play(self, *more: str, failures: bool = False) -> str:
+        done = subprocess.run(
+            [self.program, "--inventory", "hosts.yml", "--extra-vars", "@variables.json", *more, str(PLAYBOOK)],
+            cwd=self.folder,
+            env={**os.environ, "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"), "LANG": "C.UTF-8"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert failures or done.returncode == 0, done.stdout[-4000:] + done.stderr
+        return done.stdout
+
+
+def _machine(engine: Engine, repository: LocalRepository) -> SshMachine:
+    return start(engine, SERVER, hardware="rtx5090", repository=repository.served)
+
+
+def _inventory(machine: SshMachine) -> dict[str, Any]:
+    return {
+        "ansible_host": machine.address,
+        "ansible_port": machine.port,
+        "ansible_user": USER,
+        "ansible_ssh_private_key_file": str(machine.key),
+    }
+
+
+def _ansible() -> str:
+    """ansible-playbook in an environment of its own, made once."""
+    folder = cache_folder() / "test-envs" / ANSIBLE.replace("==", "-")
+    if not (folder / "bin" / "ansible-playbook").exists():
+        uv = [sys.executable, "-m", "uv"]
+        subprocess.run([*uv, "venv", "--quiet", "--clear", str(folder)], check=True)
+        subprocess.run([*uv, "pip", "install", "--quiet", "--python", str(folder / "bin/python"), ANSIBLE], check=True)
+    return str(folder / "bin" / "ansible-playbook")
+
+
+def _timed(work: Callable[[], object]) -> float:
+    begin = time.monotonic()
+    work()
+    return time.monotonic() - begin
+
+
+if __name__ == "__main__":
+    numbers = [word for word in sys.argv[1:] if word.isdigit()]
+    main(int(numbers[0]) if numbers else 2, breakages="--breakages" in sys.argv)
