@@ -111,7 +111,9 @@ class Gateway(pulumi.ComponentResource):
         if not self._boxed:
             return None
         mounts = (Mount(source=self._folder, target=self._folder, writable=True), *map(_read_only, files))
-        return Container(image=image, network="host", mounts=mounts, labels={"dev.berth.gateway": self._name})
+        account = self._host.place.account  # what it writes, the login must be able to remove
+        labels = {"dev.berth.gateway": self._name}
+        return Container(image=image, network="host", user=account, mounts=mounts, labels=labels)
 
     def _outputs(self, certificate: Certificate | None) -> Mapping[str, Any]:
         """The address that clients use, by the first name of a certificate of ours."""
