@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
-import os
+import functools
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from berth.provider.connection.settings import SshSettings
-from tests.machines.engine import Engine, Unavailable, cache_folder
+from tests.machines.engine import Engine, Unavailable
 from tests.machines.kinds import PASSWORD, Kind
 from tests.machines.machine import Machine
 from tests.ports import free_port
@@ -122,11 +124,9 @@ def _let_in(machine: Machine, public: str) -> str:
     return ran.out.strip()
 
 
+@functools.cache
 def _key() -> Path:
     """The key pair of all machines of this process."""
-    path = cache_folder() / f"machine-key-{os.getpid()}"
-    if not path.exists():
-        make_key(path)
-        atexit.register(path.unlink, missing_ok=True)
-        atexit.register(path.with_suffix(".pub").unlink, missing_ok=True)
-    return path
+    folder = tempfile.mkdtemp(prefix="berth-machine-key-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return make_key(Path(folder, "client"))
