@@ -14,22 +14,23 @@ from tests.machines.repository.package import Package
 from tests.machines.repository.signing import Key
 
 _BUILD = """
-cd /work/packages
+cd /build/packages
 for package in *; do
-  mkdir -p "/work/served/$(cat "$package/repository")"
-  rpmbuild -bb --quiet --define '_topdir /tmp/rpmbuild' --define "_rpmdir /work/served/$(cat "$package/repository")" \\
+  mkdir -p "/build/served/$(cat "$package/repository")"
+  rpmbuild -bb --quiet --define '_topdir /tmp/rpmbuild' --define "_rpmdir /build/served/$(cat "$package/repository")" \\
     --define '_rpmfilename %{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}.rpm' "$package/spec" > /tmp/log 2>&1 \\
     || { cat /tmp/log >&2; exit 1; }
 done
 for repository in $REPOSITORIES; do
-  cp -r "/work/keys/${repository%%/*}" /tmp/gnupg
+  cp -r "/build/keys/${repository%%/*}" /tmp/gnupg
   chmod 700 /tmp/gnupg
   rpmsign --define '_gpg_path /tmp/gnupg' --define '_gpg_name STAND-IN' --define '__gpg /usr/bin/gpg' --addsign \\
-    "/work/served/$repository"/*.rpm > /tmp/log 2>&1 || { cat /tmp/log >&2; exit 1; }
+    "/build/served/$repository"/*.rpm > /tmp/log 2>&1 || { cat /tmp/log >&2; exit 1; }
   rm -rf /tmp/gnupg
-  createrepo_c --quiet --no-database "/work/served/$repository"
-  if [ -e "/work/modules/${repository%%/*}.yaml" ]; then
-    modifyrepo_c --mdtype=modules "/work/modules/${repository%%/*}.yaml" "/work/served/$repository/repodata" > /dev/null
+  createrepo_c --quiet --no-database "/build/served/$repository"
+  if [ -e "/build/modules/${repository%%/*}.yaml" ]; then
+    modifyrepo_c --mdtype=modules "/build/modules/${repository%%/*}.yaml" \\
+      "/build/served/$repository/repodata" > /dev/null
   fi
 done
 """
@@ -57,7 +58,7 @@ def write_repositories(engine: Engine, image: str, work: Path, repositories: Map
         _copy_key(repository.key, work / "keys" / vendor)
         if repository.modules:
             (work / "modules" / f"{vendor}.yaml").write_text(repository.modules)
-    argv = ["run", "--rm", "--volume", f"{work}:/work", "--env", f"REPOSITORIES={' '.join(repositories)}"]
+    argv = ["run", "--rm", "--volume", f"{work}:/build", "--env", f"REPOSITORIES={' '.join(repositories)}"]
     done = engine.run(*argv, image, "sh", "-euc", _BUILD, timeout_s=BUILD_S)
     if done.returncode != 0:
         raise Unavailable(f"RPM packages cannot be made: {done.stderr.decode(errors='replace')[-2000:]}")
@@ -96,7 +97,7 @@ def _write_source(package: Package, work: Path, repository: str) -> None:
         link.symlink_to(target)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "repository").write_text(repository)
-    (folder / "spec").write_text("\n".join(_spec(package, f"/work/packages/{folder.name}/root")))
+    (folder / "spec").write_text("\n".join(_spec(package, f"/build/packages/{folder.name}/root")))
 
 
 def _spec(package: Package, root: str) -> Iterable[str]:
