@@ -56,7 +56,7 @@ fi
 """
 """Where Docker does not answer, nothing of it runs, and whoever has no containers must not need it."""
 
-_OURS = ("bin", "environments", "gateway", "logs", "models", "services", "supervisor")
+_OURS = ("bin", "environments", "gateway", "logs", "models", "monitoring", "services", "supervisor")
 """What Berth puts into a workspace. Nothing else is removed: the folder may have been a person's before."""
 
 _LOOK = """
