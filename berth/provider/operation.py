@@ -83,6 +83,11 @@ class Operation(ABC, Generic[W]):
         """The names of `outputs`, which are unknown in a preview."""
         return ()
 
+    async def foreseen(self, host: Host, want: W) -> dict[str, Any]:
+        """The outputs that a preview knows all the same, so that what depends on them does not look changed."""
+        del host, want
+        return {}
+
     async def converge(self, host: Host, want: W | None, known: W) -> W | None:
         """Makes the host as declared, whatever half of it is there, and proves it by observing again.
 

@@ -186,19 +186,24 @@ class BerthProvider(rpc.Provider):
     async def _foresee(self, operation: AnyOperation, plain: dict[str, Any], urn: str) -> dict[str, PropertyValue]:
         """What a preview can say: the inputs, and outputs that are not known yet; nothing is written."""
         known = {key: value for key, value in plain.items() if key not in operation.late}
+        outputs = dict.fromkeys(operation.output_names(), wire.UNKNOWN)
         if not wire.has_unknown(known):
-            await self._look_ahead(operation, operation.wants.model_validate(known), urn)
-        return wire.to_wire_map({**plain, **dict.fromkeys(operation.output_names(), wire.UNKNOWN)})
+            outputs |= await self._look_ahead(operation, operation.wants.model_validate(known), urn)
+        return wire.to_wire_map({**plain, **outputs})
 
-    async def _look_ahead(self, operation: AnyOperation, want: Want, urn: str) -> None:
-        """Finds what would fail; a preview does not need the host, so one that cannot be reached is no failure here."""
+    async def _look_ahead(self, operation: AnyOperation, want: Want, urn: str) -> dict[str, Any]:
+        """Finds what would fail, and what will come of it as far as that is known.
+
+        A preview does not need the host, so one that cannot be reached is no failure here.
+        """
         host = self._hosts.reader(want.host)
         try:
             await self._tracked(operation.preflight(host, want))
             for warning in await self._tracked(operation.warnings(host, want)):
                 self._progress.warn(urn, warning)
+            return await self._tracked(operation.foreseen(host, want))
         except Unreachable:
-            return
+            return {}
 
     async def _tracked(self, work: Awaitable[T], timeout_s: float = 0) -> T:
         """Runs work so that `cancel` reaches it; a timeout of 0 means none, as Pulumi sends it."""

@@ -231,6 +231,11 @@ class NvidiaDriver(FactOperation[NvidiaDriverWant]):
         """See `outputs`."""
         return ("on_disk",)
 
+    async def foreseen(self, host: Host, want: NvidiaDriverWant) -> dict[str, Any]:
+        """A hold, or a blacklist, leaves the driver as it is."""
+        have = await self.observe(host, want)
+        return {} if have is None or _changes(want, have) else await self.outputs(host, want)
+
     async def apply(self, host: Host, want: NvidiaDriverWant | None, have: NvidiaDriverWant | None) -> None:
         """Runs the steps for the point release that is there, and says what the package manager is at."""
         exact = want
