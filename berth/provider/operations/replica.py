@@ -284,13 +284,25 @@ async def _secrets(host: Host, want: ReplicaWant, there: Sequence[str]) -> dict[
     }
 
 
-# Where Docker publishes a port without a process of its own, only the client's end is on this host.
+# The client's end of a connection is on this host whoever publishes the port. Whose it is shows in the descriptors of
+# the gateway, known by the port of its administration; where they cannot be read, everybody's connections count.
 _CONNECTIONS = """
-port=$(printf '%04X' "$1")
-limit=$2
+open() {
+  awk -v "port=:$1" -v "state=$2" '$4 == state && $'"$3"' ~ port "$" { print $10 }' /proc/net/tcp /proc/net/tcp6
+}
+port=$(printf '%04X' "$1") limit=$2 gateway=
+listening=$(open "$(printf '%04X' "$3")" 0A 2 2> /dev/null | head -n 1)
+if [ -n "$listening" ]; then
+  for one in /proc/[0-9]*/fd; do
+    if ls -l "$one" 2> /dev/null | grep -qF "socket:[$listening]"; then gateway=$one; break; fi
+  done
+fi
 while [ "$limit" -gt 0 ]; do
-  if ! grep -qsE "^ *[0-9]+: ([0-9A-F]+:$port [^ ]+|[^ ]+ [0-9A-F]*0100007F:$port) 01 " /proc/net/tcp /proc/net/tcp6
-  then exit 0; fi
+  found=$(open "$port" 01 3 2> /dev/null || :)
+  if [ -n "$gateway" ] && [ -n "$found" ]; then
+    found=$(ls -l "$gateway" 2> /dev/null | grep -F "$(printf 'socket:[%s]\\n' $found)" || :)
+  fi
+  if [ -z "$found" ]; then exit 0; fi
   limit=$((limit - 1))
   sleep 1
 done
@@ -298,8 +310,11 @@ done
 
 
 async def _drain(host: Host, have: ReplicaWant) -> None:
-    """Waits until no connection to the engine is left: the gateway closes each when its last answer is complete."""
-    arguments = (str(have.port), str(have.drain_timeout_s))
+    """Waits until the gateway has no connection to the engine: it closes each when its last answer is complete.
+
+    Others keep theirs: who measures engines asks again and again on one connection.
+    """
+    arguments = (str(have.port), str(have.drain_timeout_s), str(have.admin_port))
     says = f"{have.name}: waiting for running requests"
     await host.run(shell(_CONNECTIONS, *arguments, says=says, timeout_s=have.drain_timeout_s + 30))
 
