@@ -285,13 +285,15 @@ async def _secrets(host: Host, want: ReplicaWant, there: Sequence[str]) -> dict[
 
 
 # The client's end of a connection is on this host whoever publishes the port. Whose it is shows in the descriptors of
-# the gateway, known by the port of its administration; where they cannot be read, everybody's connections count.
+# the gateway, known by the port of its administration; where they cannot be read, everybody's connections count. A
+# gateway that does not run sends nothing.
 _CONNECTIONS = """
 open() {
   awk -v "port=:$1" -v "state=$2" '$4 == state && $'"$3"' ~ port "$" { print $10 }' /proc/net/tcp /proc/net/tcp6
 }
 port=$(printf '%04X' "$1") limit=$2 gateway=
 listening=$(open "$(printf '%04X' "$3")" 0A 2 2> /dev/null | head -n 1)
+if [ -z "$listening" ] && [ "$3" -ne 0 ]; then exit 0; fi
 if [ -n "$listening" ]; then
   for one in /proc/[0-9]*/fd; do
     if ls -l "$one" 2> /dev/null | grep -qF "socket:[$listening]"; then gateway=$one; break; fi
