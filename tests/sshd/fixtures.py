@@ -14,9 +14,8 @@ from berth.provider.connection.settings import SshSettings
 from berth.provider.connection.ssh import SshConnection
 from tests.machines.engine import Engine
 from tests.machines.fixtures import or_skip
-from tests.machines.kinds import Kind
-from tests.machines.machine import Machine
-from tests.sshd.machine import SshMachine, start, with_sshd
+from tests.machines.kinds import DEBIAN_13_SERVER, Kind
+from tests.sshd.machine import SshMachine, start
 from tests.sshd.server import Sshd, make_sshd
 
 Connect = Callable[[SshSettings], SshConnection]
@@ -37,10 +36,12 @@ def own_ssh_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[S
 
 
 @pytest.fixture(scope="session")
-def ssh_machine(systemd_machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> SshMachine:
-    """The test machine of this process with sshd and sudo; import `systemd_machine` beside it."""
+def ssh_machine(machine_engine: Engine) -> Iterator[SshMachine]:
+    """A machine with sshd and sudo for all tests of a process; import `machine_engine` beside it."""
     with or_skip("machine with sshd and sudo"):
-        return with_sshd(systemd_machine, tmp_path_factory.mktemp("ssh-machine"))
+        started = start(machine_engine, DEBIAN_13_SERVER)
+    yield started
+    started.machine.remove()
 
 
 class StartMachine(Protocol):

@@ -9,12 +9,13 @@ import pytest
 
 from berth.provider.command import Command, leashed, shell
 from berth.provider.errors import CommandFailed, Unreachable
-from tests.machines.fixtures import systemd_machine
+from tests.machines.fixtures import machine_engine
+from tests.machines.kinds import PASSWORD
 from tests.sshd.fixtures import Connect, ssh_machine
 from tests.sshd.hostile import HOSTILE
-from tests.sshd.machine import PASSWORD, SshMachine
+from tests.sshd.machine import SshMachine
 
-__all__ = ["ssh_machine", "systemd_machine"]
+__all__ = ["machine_engine", "ssh_machine"]
 
 pytestmark = pytest.mark.systemd
 
