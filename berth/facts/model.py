@@ -212,3 +212,8 @@ class HostFacts(_Fact):
     reboot_required: bool = False
     boot_id: str = ""
     unread: Mapping[str, str] = {}
+
+    @property
+    def guest(self) -> bool:
+        """Whether it is a container whose driver and services are the machine's around it: verified, and no more."""
+        return self.container is not None and not self.systemd

@@ -156,7 +156,7 @@ def _on_the_machine(wanted: Driver, branch: int, machine: Machine) -> Iterator[s
             "Secure Boot is enabled: the module that is built there loads only once its key is enrolled at the "
             f"machine's own console (`mokutil --import {key}`, then reboot and confirm), or Secure Boot is turned off"
         )
-    busy = bool(facts.driver.nouveau) or (loaded is not None and not _is_of(loaded, asked))
+    busy = bool(facts.driver.nouveau) or (loaded is not None and not drivers.is_of(loaded, asked))
     if busy and wanted.reboot == "never":
         there = f"driver {loaded}" if loaded is not None else ", ".join(facts.driver.nouveau)
         yield (
@@ -177,7 +177,7 @@ def _on_the_machine(wanted: Driver, branch: int, machine: Machine) -> Iterator[s
 def _no_module_next(machine: Machine, asked: str) -> str | None:
     """That the next boot is of a kernel which has no module, and without headers gets none."""
     kernel, module = machine.facts.driver.next_kernel, machine.facts.driver.next_module
-    if kernel in {None, machine.facts.kernel} or (module is not None and _is_of(module, asked)):
+    if kernel in {None, machine.facts.kernel} or (module is not None and drivers.is_of(module, asked)):
         return None
     headers = machine.system.headers(str(kernel))[0]
     if headers in machine.facts.packages:
@@ -199,10 +199,6 @@ def _lacks_contrib(machine: Machine) -> bool:
         if path.startswith("/etc/apt/sources.list") and file.content
     ]
     return bool(sources) and not any("contrib" in source for source in sources)
-
-
-def _is_of(version: str, asked: str) -> bool:
-    return version == asked or version.startswith(f"{asked}.")
 
 
 def _power(wanted: Driver, machine: Machine, notes: list[Note]) -> Iterator[tuple[int, float]]:

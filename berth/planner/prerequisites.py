@@ -90,7 +90,7 @@ def declared(said: Prerequisites) -> frozenset[str]:
 
 def _changeable(said: Prerequisites, facts: HostFacts, where: str, notes: list[Note]) -> bool:
     """Whether the machine is one that can be changed at all: a pod is what its image and its host make of it."""
-    if facts.container is not None and not facts.systemd:
+    if facts.guest:
         text = (
             f"is declared and the host is a container ({facts.container}) without systemd, where it cannot be changed, "
             "must be left out; what its machine has is verified, choose one that has it"

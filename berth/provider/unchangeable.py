@@ -6,11 +6,6 @@ from berth.facts import HostFacts
 from berth.provider.errors import BadInput
 
 
-def is_guest(facts: HostFacts) -> bool:
-    """Whether it is a container with the driver and services of the machine around it, to be verified and no more."""
-    return facts.container is not None and not facts.systemd
-
-
 def refuse_unchangeable(facts: HostFacts, host: str, problem: str, *, systemd: bool = True) -> None:
     """Raises where what differs (`problem`: what is, what must be) cannot be changed from inside the host.
 
@@ -20,7 +15,7 @@ def refuse_unchangeable(facts: HostFacts, host: str, problem: str, *, systemd: b
     Raises:
         BadInput: naming why, and what to do instead.
     """
-    if is_guest(facts):
+    if facts.guest:
         raise BadInput(
             f"{host}: {problem}; it cannot be changed here: this is a container ({facts.container}) on a machine that "
             "is not in this stack. Choose a machine that has it, or leave it out of prerequisites"

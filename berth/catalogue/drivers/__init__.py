@@ -19,6 +19,7 @@ __all__ = [
     "Branch",
     "branch_of",
     "default_branch",
+    "is_of",
     "minimum_for_cuda",
     "native_cuda",
     "open_only",
@@ -56,6 +57,11 @@ def shown(driver: Version) -> str:
     """A driver version as NVIDIA writes it: parts after the first have two digits at least (580.65.06)."""
     first, *rest = driver.release
     return ".".join([str(first), *(f"{part:02d}" for part in rest)])
+
+
+def is_of(version: str, asked: str) -> bool:
+    """Whether a driver's version is the one that is asked for, or of the branch (580) that is."""
+    return version == asked or version.startswith(f"{asked}.")
 
 
 def branch_of(driver: Version) -> Branch:

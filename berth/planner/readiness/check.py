@@ -67,7 +67,7 @@ class Subject:
 
     def install(self, part: Part, by_hand: str) -> str:
         """What to do about something that is missing: `up` brings what is declared."""
-        if not self.facts.systemd and self.facts.container is not None:
+        if self.facts.guest:
             return "choose a machine whose image or host has it"
         if part in self.host.declares:
             return "`pulumi up` brings it"

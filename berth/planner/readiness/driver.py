@@ -63,7 +63,7 @@ def _loaded(subject: Subject, loaded: str) -> Iterator[Check]:
     elif driver.packages is not None and driver.packages != loaded:
         have = f"the module {loaded} is loaded and its libraries are {driver.packages}"
         yield fail(_ABOUT, have, "of one version (new processes fail until then)", _REBOOT, "driver")
-    elif asked is not None and not _is_of(loaded, asked):
+    elif asked is not None and not drivers.is_of(loaded, asked):
         must = _asked_for(subject) or asked
         yield fail(_ABOUT, f"{loaded} is loaded", must, "`pulumi up` brings it", "driver")
     else:
@@ -143,10 +143,6 @@ def _asked_for(subject: Subject) -> str | None:
 
 def _branch(subject: Subject) -> int:
     return max((drivers.default_branch(gpu) for gpu in _cards(subject)), default=drivers.LONG_LIVED)
-
-
-def _is_of(version: str, asked: str) -> bool:
-    return version == asked or version.startswith(f"{asked}.")
 
 
 def _cards(subject: Subject) -> tuple[Gpu, ...]:

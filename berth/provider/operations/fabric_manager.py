@@ -15,7 +15,7 @@ from berth.provider.host import Host
 from berth.provider.operation import FactOperation, Want
 from berth.provider.packaging import ABSENT, ANY, Manager, Name, apt, broken, dnf, held
 from berth.provider.packaging.running import run
-from berth.provider.unchangeable import is_guest, refuse_unchangeable
+from berth.provider.unchangeable import refuse_unchangeable
 
 UNIT = "nvidia-fabricmanager.service"
 OF_THE_DRIVER = "the driver's"
@@ -86,7 +86,7 @@ class FabricManager(FactOperation[FabricManagerWant]):
 
         In a container, where no service is its own, what the cards say is all.
         """
-        if is_guest(facts):
+        if facts.guest:
             return None if facts.driver.fabric_state == "down" else want
         there = [name for name in want.names() if _is_whole(facts, name)]
         versions = {upstream(name, facts.packages[name].version) for name in want.packages if name in there}

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from berth.catalogue import drivers
 from berth.facts import HostFacts
 from berth.provider.command import Command, shell
 from berth.provider.errors import CommandFailed, ProviderError, RebootNeeded
@@ -105,7 +106,7 @@ class LoadedDriver(FactOperation[LoadedDriverWant]):
         driver = facts.driver
         if driver.loaded is None:
             return want.model_copy(update={"loaded": NOUVEAU if driver.nouveau else NONE})
-        same = driver.installed in (None, driver.loaded) and _is_of(driver.loaded, want.loaded)
+        same = driver.installed in (None, driver.loaded) and drivers.is_of(driver.loaded, want.loaded)
         flavour = driver.loaded_flavour if want.flavour and driver.loaded_flavour else want.flavour
         return want.model_copy(update={"flavour": flavour, **({} if same else {"loaded": driver.loaded})})
 
@@ -149,7 +150,7 @@ class LoadedDriver(FactOperation[LoadedDriverWant]):
         if want is None or have is None:
             return
         facts = await host.facts()
-        if facts.driver.installed is None or not _is_of(facts.driver.installed, want.loaded):
+        if facts.driver.installed is None or not drivers.is_of(facts.driver.installed, want.loaded):
             disk = facts.driver.installed or "no NVIDIA driver"
             raise ProviderError(
                 f"{host.name}: {disk} is on disk for kernel {facts.kernel}, must be {want.loaded}, before it can be "
@@ -196,7 +197,7 @@ def _no_module_next(facts: HostFacts, want: LoadedDriverWant) -> str | None:
     driver = facts.driver
     if driver.next_kernel in {None, facts.kernel}:
         return None
-    if driver.next_module is not None and _is_of(driver.next_module, want.loaded):
+    if driver.next_module is not None and drivers.is_of(driver.next_module, want.loaded):
         return None
     headers = "kernel-devel" if facts.package_manager == "dnf" else "linux-headers"
     there = driver.next_module or "not there"
@@ -206,15 +207,10 @@ def _no_module_next(facts: HostFacts, want: LoadedDriverWant) -> str | None:
     )
 
 
-def _is_of(version: str, branch: str) -> bool:
-    """Whether a version is of a branch, or the very version."""
-    return version == branch or version.startswith(f"{branch}.")
-
-
 def _why(facts: HostFacts, want: LoadedDriverWant, in_use: str = "") -> str:
     """What is on disk, what is loaded, and by whom it is used."""
     driver = facts.driver
-    known = driver.installed is not None and _is_of(driver.installed, want.loaded)
+    known = driver.installed is not None and drivers.is_of(driver.installed, want.loaded)
     disk = f"driver {driver.installed} on disk" if known else f"driver {want.loaded} wanted"
     loaded = driver.loaded or (", ".join(driver.nouveau) or NONE)
     if driver.loaded and want.flavour and driver.loaded_flavour not in {None, want.flavour}:

@@ -16,7 +16,7 @@ from berth.provider.operation import FactOperation, Want
 from berth.provider.packaging import ABSENT, ANY, Manager, Name, apt, broken, dnf, held, installed
 from berth.provider.packaging.running import run
 from berth.provider.secure_boot import enrolment
-from berth.provider.unchangeable import is_guest, refuse_unchangeable
+from berth.provider.unchangeable import refuse_unchangeable
 
 BLACKLIST = "/etc/modprobe.d/berth-nvidia.conf"
 _OFF = """# Written by Berth: the cards belong to the NVIDIA driver.
@@ -140,7 +140,7 @@ class NvidiaDriver(FactOperation[NvidiaDriverWant]):
         A whole driver of the wanted branch and flavour is as declared, whoever packaged it, and so is the one that a
         container was given.
         """
-        if is_guest(facts):
+        if facts.guest:
             return self._given(facts, want)
         if nvidia.foreign(facts, want.origin) and nvidia.works(facts, want.branch, want.version, want.flavour):
             return want.model_copy(update={"kernel": facts.kernel})

@@ -11,7 +11,7 @@ from berth.provider.command import Command, put, shell
 from berth.provider.host import Host
 from berth.provider.legacy_gpus import told
 from berth.provider.operation import FactOperation, Want
-from berth.provider.unchangeable import is_guest, refuse_unchangeable
+from berth.provider.unchangeable import refuse_unchangeable
 
 UNIT = "nvidia-persistenced.service"
 DROP_IN = f"/etc/systemd/system/{UNIT}.d/90-berth.conf"
@@ -79,7 +79,7 @@ class PersistenceMode(FactOperation[PersistenceModeWant]):
         In a container, where no service is its own, what the cards say is all.
         """
         file = facts.files.get(DROP_IN)
-        if is_guest(facts):
+        if facts.guest:
             return want.model_copy(update={"mode": "on" if _is_on(facts) else "off"})
         if file is None:
             return None

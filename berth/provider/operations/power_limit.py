@@ -13,7 +13,7 @@ from berth.provider.errors import BadInput
 from berth.provider.host import Host
 from berth.provider.legacy_gpus import told
 from berth.provider.operation import FactOperation, Want
-from berth.provider.unchangeable import is_guest, refuse_unchangeable
+from berth.provider.unchangeable import refuse_unchangeable
 
 UNIT = "berth-gpu-power.service"
 FILE = f"/etc/systemd/system/{UNIT}"
@@ -71,10 +71,10 @@ class PowerLimit(FactOperation[PowerLimitWant]):
         In a container, where no service is its own, what the cards say is all.
         """
         file, unit = facts.files.get(FILE), facts.units.get(UNIT)
-        if file is None and not is_guest(facts):
+        if file is None and not facts.guest:
             return None
         state = "as declared" if file is None or file.content == content(want.watts) else "edited by hand"
-        if state == "as declared" and not is_guest(facts) and (unit is None or unit.enabled != "enabled"):
+        if state == "as declared" and not facts.guest and (unit is None or unit.enabled != "enabled"):
             state = "not at boot"
         elif state == "as declared" and unit is not None and unit.needs_reload:
             state = "not loaded"
