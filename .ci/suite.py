@@ -27,12 +27,13 @@ CHECKS: dict[str, list[str]] = {
     "format": ["ruff", "format", "--check", "."],
     "types": ["mypy", "berth", "components", "bootstrap", "__main__.py"],
 }
-ALONE = ["pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", f"not soak and not ({REAL})"]
-WITH_REAL_PARTS = ["pytest", "-v", "--durations=15", "-o", f"cache_dir={CACHE}", "-m", f"not soak and ({REAL})"]
+TESTS = ["pytest", "-o", f"cache_dir={CACHE}", "-m"]
+ALONE = [*TESTS, f"not soak and not ({REAL})", "-q", "-n", "2", "--dist", "loadfile"]
+WITH_REAL_PARTS = [*TESTS, f"not soak and ({REAL})", "-v", "--durations=40"]
 SOAK = ["pytest", "-v", "--durations=0", "-m", "soak"]
 SECOND_TRY = 3
-"""So many failed tests with real parts are run once more, and named. They share two cores with servers that they start,
-and one late answer among hundreds of tests is not worth another half hour; what is broken fails again."""
+"""So many failed tests of a part are run once more, and named. They share two cores with servers that they start, and
+one late answer among thousands of tests is not worth another half hour; what is broken fails again."""
 
 
 def main(what: str) -> int:
@@ -44,25 +45,25 @@ def main(what: str) -> int:
         results |= {name: _run(name, argv) for name, argv in CHECKS.items()}
     if what == "test":
         with _pulumi() as process:
-            for name, argv in {**CHECKS, "tests alone": ALONE}.items():
-                results[name] = _run(name, argv)
+            results |= {name: _run(name, argv) for name, argv in CHECKS.items()}
+            results |= _twice("tests alone", ALONE)
             begin = time.monotonic()
             results["Pulumi, waited for"] = _verdict(process.wait(), time.monotonic() - begin)
-        RECORD.unlink(missing_ok=True)  # it also keeps what failed before and was not run again
-        results["tests with real parts"] = _run("tests with real parts", WITH_REAL_PARTS)
-        if results["tests with real parts"].startswith("FAIL") and (failed := _failed()):
-            results[f"at the second try: {', '.join(failed)}"] = verdict = _run("second try", ["pytest", "-v", *failed])
-            if verdict.startswith("ok"):
-                results["tests with real parts"] = results["tests with real parts"].replace("FAIL", "ok but")
+        results |= _twice("tests with real parts", WITH_REAL_PARTS)
     sys.stdout.write("\n" + "".join(f"{result:>10}  {name}\n" for name, result in results.items()))
     return 1 if any(result.startswith("FAIL") for result in results.values()) else 0
 
 
-def _failed() -> list[str]:
-    """The tests that failed in the last run, when they are few enough to be a matter of luck."""
-    failed = sorted(json.loads(RECORD.read_text())) if RECORD.is_file() else []
-    known = [test for test in failed if (ROOT / test.split("::")[0]).is_file() and "::" in test]
-    return known if len(known) == len(failed) <= SECOND_TRY else []
+def _twice(name: str, argv: list[str]) -> dict[str, str]:
+    """Run tests, and what failed of them once more when it is little enough to be a matter of luck; names it anyhow."""
+    RECORD.unlink(missing_ok=True)  # it also keeps what failed before and was not run again
+    first = _run(name, argv)
+    failed = sorted(json.loads(RECORD.read_text())) if first.startswith("FAIL") and RECORD.is_file() else []
+    if not failed or len(failed) > SECOND_TRY or not all("::" in test for test in failed):
+        return {name: first} | {f"failed: {test}": "" for test in failed[:20]}
+    second = _run(f"{name}, second try", ["pytest", "-v", *failed])
+    verdict = first.replace("FAIL", "ok but") if second.startswith("ok") else first
+    return {name: verdict} | {f"at the second try: {test}": second for test in failed}
 
 
 @contextmanager
