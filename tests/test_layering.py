@@ -30,8 +30,9 @@ ALLOWED = {
         *("berth.planner", "berth.provider", "berth.watcher"),
     ),
     "bootstrap": (),
+    "berth.cli": ("berth",),
 }
-"""What a room may import of ours beside itself. Modules beside the rooms (the command and the program) tie them up."""
+"""What a room may import of ours beside itself. The command, the program and modules beside the rooms tie them up."""
 
 SPEAKS_PULUMI = ("components", "berth.provider", "__main__")
 FIRST = {"bootstrap"}
