@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pulumi
 
 from berth.engines.random_model import files as random_files
-from berth.planner.plan import HostPlan, PackagedEngine
+from berth.planner.plan import HostPlan, PackagedEngine, Ssh
 from berth.provider.operations.file import FileWant
 from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.operations.python_environment import PythonEnvironmentWant
@@ -72,14 +72,34 @@ class HostPlace:
         return f"{self.workspace}/environments/{name}-{digest}"
 
     @property
+    def pod(self) -> bool:
+        """Whether it is another machine without systemd: a container, of which a reset may leave `root` alone."""
+        return self.plan.runtime == "process" and self.init == "supervisord" and isinstance(self.plan.connection, Ssh)
+
+    @property
     def hub_cache(self) -> str:
         """The folder of downloaded models, empty for where huggingface_hub keeps it on that host.
 
-        A container must be told where it is, so that its default is one below `root`, shared by all stacks there.
+        A container must be told where it is, and what lies elsewhere in a pod may go: there its default is one below
+        `root`, shared by all stacks there.
         """
         if self.plan.cache is not None:
             return f"{self.absolute(self.plan.cache)}/hub"
-        return self.absolute(f"{self.plan.root}/huggingface/hub") if self.plan.runtime == "docker" else ""
+        below = self.plan.runtime == "docker" or self.pod
+        return self.absolute(f"{self.plan.root}/huggingface/hub") if below else ""
+
+    @property
+    def downloads(self) -> str:
+        """The folder of what uv downloads where the home is on another disk, shared by all stacks there."""
+        return self.absolute(f"{self.plan.root}/uv")
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What every engine there has in its environment: in a pod, what it compiles is kept below `root` too."""
+        if not self.pod:
+            return {}
+        cache = self.absolute(f"{self.plan.root}/cache")
+        return {"XDG_CACHE_HOME": cache, "TRITON_HOME": cache, "FLASHINFER_WORKSPACE_BASE": cache}
 
     def service_paths(self, name: str) -> Mapping[str, str]:
         """The folder and the log of a service."""
@@ -97,7 +117,7 @@ class HostBase(pulumi.ComponentResource):
     """The workspace of one host, its Python environments, and supervisord where there is no systemd.
 
     `gpus_ready` is what an engine on a GPU waits for, `runtime_ready` what a container does. Where getting `ready` may
-    reboot the host, everything waits.
+    reboot the host, everything waits. `start` is the script that a pod has to run at its start, empty on other hosts.
     """
 
     def __init__(
@@ -124,19 +144,17 @@ class HostBase(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         )
         self.services: list[pulumi.Resource] = [self.workspace]
+        self.start = ""
         if place.init == "supervisord" and place.plan.runtime == "process":
             environment = self.environment(SUPERVISOR)
-            self.services.append(
-                Supervisor(
-                    f"{name}-supervisor",
-                    SupervisorWant(
-                        host=host,
-                        folder=f"{place.workspace}/supervisor",
-                        environment=place.environment_path(SUPERVISOR),
-                    ),
-                    pulumi.ResourceOptions(parent=self, depends_on=[environment]),
-                )
+            want = SupervisorWant(
+                host=host,
+                folder=f"{place.workspace}/supervisor",
+                environment=place.environment_path(SUPERVISOR),
             )
+            opts = pulumi.ResourceOptions(parent=self, depends_on=[environment])
+            self.services.append(Supervisor(f"{name}-supervisor", want, opts))
+            self.start = f"{want.folder}/start" if place.pod else ""
         self.register_outputs({"workspace": place.workspace})
 
     def random_model(self, shape: str) -> tuple[str, list[File]]:
@@ -179,6 +197,7 @@ class HostBase(pulumi.ComponentResource):
                     overrides=list(package.overrides),
                     overlay=dict(package.overlay),
                     uv=f"{self.place.workspace}/bin/uv",
+                    downloads=self.place.downloads,
                 ),
                 pulumi.ResourceOptions(parent=self, depends_on=[self.workspace]),
             )

@@ -80,7 +80,7 @@ class InferenceServer(pulumi.ComponentResource):
                 weights="",
                 served_names=list(plan.served_names),
                 arguments={key: _plain(value) for key, value in plan.arguments.items() if value is not None},
-                variables={**variables, **plan.environment},
+                variables={**place.variables, **variables, **plan.environment},
                 port=plan.port,
                 locks=[f"{_LOCKS}/berth-{card}.lock" for card in (plan.cards or ("cpu",))],
                 start_timeout_s=round(plan.start_timeout_s),

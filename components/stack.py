@@ -104,6 +104,8 @@ def build(
             watched = Monitoring("monitoring", plan, plan.monitoring, hosts[plan.monitoring.host])
             before.append(watched)
             outputs = {**outputs, "monitoring": dict(watched.urls)}
+        if starts := {name: host.start for name, host in hosts.items() if host.start}:
+            outputs = {**outputs, "start": {**outputs.get("start", {}), **starts}}
     return outputs
 
 

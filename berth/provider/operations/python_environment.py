@@ -44,9 +44,19 @@ if [ ! -x "$1" ]; then
 fi
 """
 
+# What uv itself downloads goes to the environment's disk: packages are linked there instead of copied, and a pod, of
+# whose disks a reset leaves one, keeps the interpreter. Without a way to uv's builds the host's own interpreter serves.
 _INSTALL = """
-path=$1 python=$2 uv=$3 requirements=$4 overrides=$5
+path=$1 python=$2 uv=$3 requirements=$4 overrides=$5 downloads=$8
 mkdir -p -- "$path.build"
+if [ -n "$downloads" ] && mkdir -p -- "$downloads" &&
+  [ "$(stat -c %d -- "$downloads")" != "$(stat -c %d -- "${HOME:-/}")" ]; then
+  export UV_CACHE_DIR="$downloads/cache" UV_PYTHON_INSTALL_DIR="$downloads/python"
+  said=$("$uv" python install --no-bin "$python" 2>&1) || {
+    printf '%s\\n' "$said" | head -n 1
+    echo "the host's own Python $python is used, which has to be there again after a reset"
+  }
+fi
 printf '%s\\n' "$requirements" > "$path.build/requirements.txt"
 printf '%s\\n' "$overrides" > "$path.build/overrides.txt"
 "$uv" venv --quiet "$7" --python "$python" "$path"
@@ -68,8 +78,9 @@ class PythonEnvironmentWant(Want):
     """A Python environment at `path`.
 
     `requirements` and `overrides` are pinned lines as uv reads them, `overlay` files (a path below site-packages, their
-    text) that are added afterwards; `uv` is where the host's uv lies or is put. `broken` names what is not as it was
-    installed: distributions with files missing or of another size, `overlay:` and the name of an added file.
+    text) that are added afterwards; `uv` is where the host's uv lies or is put, `downloads` a folder for what it brings
+    where the home of who logs in is on another disk. `broken` names what is not as it was installed: distributions with
+    files missing or of another size, `overlay:` and the name of an added file.
     """
 
     path: str
@@ -78,6 +89,7 @@ class PythonEnvironmentWant(Want):
     overrides: list[str] = []
     overlay: dict[str, str] = {}
     uv: str
+    downloads: str = ""
     broken: list[str] = []
 
     def stamp(self) -> str:
@@ -127,6 +139,7 @@ class PythonEnvironment(Operation[PythonEnvironmentWant]):
             reinstall,
             # What uv had written of a package when it was killed would look installed to it.
             "--clear" if have is None else "--allow-existing",
+            want.downloads,
             says=f"repairing {', '.join(broken)}" if broken else f"installing {', '.join(want.requirements)}",
             timeout_s=_INSTALL_S,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Literal
 
@@ -17,17 +18,32 @@ _LOOK = """
 if [ ! -f "$1/supervisord.conf" ]; then exit 4; fi
 if "$2" -c "$1/supervisord.conf" pid > /dev/null 2>&1; then echo running; else echo stopped; fi
 cat -- "$1/supervisord.conf"
+echo
+cat -- "$1/start" 2> /dev/null || :
 """
 
 # supervisord makes itself a daemon with descriptors of its own; setsid and the redirections are for what it starts
 # before that: anything that kept our pipe open would make the update wait for it for ever.
-_START = """
-mkdir -p -- "$1/conf.d" "$1/log"
-setsid "$2" -c "$1/supervisord.conf" < /dev/null > /dev/null 2> "$1/log/start" || { cat "$1/log/start" >&2; exit 1; }
+_START = """#!/bin/sh
+# Written by Berth; change the stack file instead: what is changed here shows as drift.
+# Starts supervisord, and with it all that this stack runs on this machine; where it runs already, nothing happens.
+# For whatever a machine without systemd runs at its start: nothing else of it has to be called.
+set -eu
+cd /
+folder={folder}
+environment={environment}
+runs() {{ "$environment/bin/supervisorctl" -c "$folder/supervisord.conf" pid > /dev/null 2>&1; }}
+if runs; then exit 0; fi
+mkdir -p -- "$folder/conf.d" "$folder/log"
+said=$folder/log/start
+setsid "$environment/bin/supervisord" -c "$folder/supervisord.conf" < /dev/null > /dev/null 2> "$said" || {{
+  cat "$said" >&2
+  exit 1
+}}
 tries=0
-until "$3" -c "$1/supervisord.conf" pid > /dev/null 2>&1; do
+until runs; do
   tries=$((tries + 1))
-  if [ "$tries" -gt 50 ]; then cat "$1/log/start" >&2; exit 1; fi
+  if [ "$tries" -gt 50 ]; then cat "$said" >&2; exit 1; fi
   sleep 0.1
 done
 """
@@ -44,7 +60,10 @@ rm -rf -- "$1"
 
 
 class SupervisorWant(Want):
-    """A supervisord: `folder` holds its configuration and socket, `environment` the Python environment it is in."""
+    """A supervisord: `folder` holds its configuration and socket, `environment` the Python environment it is in.
+
+    `folder/start` starts it without Pulumi, when the machine itself starts again.
+    """
 
     folder: str
     environment: str
@@ -77,6 +96,10 @@ serverurl=unix://{folder}/socket
 files=conf.d/*.conf
 """
 
+    def hook(self) -> str:
+        """The script that starts it."""
+        return _START.format(folder=shlex.quote(self.folder), environment=shlex.quote(self.environment))
+
 
 class Supervisor(Operation[SupervisorWant]):
     """Declares a running supervisord."""
@@ -97,23 +120,20 @@ class Supervisor(Operation[SupervisorWant]):
         if result.status == 4:
             return None
         state, _, text = result.stdout.partition("\n")
-        edited = "as declared" if text == want.configuration() else "edited by hand"
+        edited = "as declared" if text == f"{want.configuration()}\n{want.hook()}" else "edited by hand"
         return want.model_copy(update={"state": state, "definition": edited})
 
     def steps(self, want: SupervisorWant | None, have: SupervisorWant | None) -> Sequence[Command]:
         """Starts it; what its programs run is adopted by their runners, so that nothing is restarted."""
         if want is None:
             return [] if have is None else [_stop(have)]
-        environment = want.environment
-        start = shell(
-            _START,
-            want.folder,
-            f"{environment}/bin/supervisord",
-            f"{environment}/bin/supervisorctl",
-            says="starting supervisord",
-        )
-        write = put(f"{want.folder}/supervisord.conf", want.configuration(), mode="0600")
-        return [write] if have is not None and have.state == "running" else [write, start]
+        write = [
+            put(f"{want.folder}/supervisord.conf", want.configuration(), mode="0600"),
+            put(f"{want.folder}/start", want.hook(), mode="0755"),
+        ]
+        if have is not None and have.state == "running":
+            return write
+        return [*write, Command(argv=("sh", f"{want.folder}/start"), says="starting supervisord")]
 
     async def preflight(self, host: Host, want: SupervisorWant) -> None:
         """A folder that is too deep for a Unix socket is known beforehand."""

@@ -23,6 +23,7 @@ WANT = PythonEnvironmentWant(
     overrides=["c==3"],
     overlay={"z.txt": "z", "a/b.txt": "b"},
     uv="/srv/uv",
+    downloads="/srv/downloads",
 )
 
 
@@ -30,7 +31,8 @@ def test_the_whole_commands_of_an_installation() -> None:
     uv, install, *overlay, stamp = ENVIRONMENT.steps(WANT, None)
     assert uv.argv[5:] == ("/srv/uv", str(len(uv.stdin or b"")))
     assert install.argv[:2] == ("sh", "-c")
-    assert install.argv[-7:] == ("/srv/env", "3.11", "/srv/uv", "a==1\nb==2", "c==3", "", "--clear")
+    made_from = ("/srv/env", "3.11", "/srv/uv", "a==1\nb==2", "c==3")
+    assert install.argv[-8:] == (*made_from, "", "--clear", "/srv/downloads")
     assert install.hold
     assert install.says == "installing a==1, b==2"
     assert [(step.argv[5:], step.stdin) for step in overlay] == [
@@ -46,9 +48,8 @@ def test_the_whole_commands_of_an_installation() -> None:
 
 def test_a_repair_keeps_what_is_whole_and_names_what_is_not() -> None:
     _, install, *_ = ENVIRONMENT.steps(WANT, WANT.model_copy(update={"broken": ["a", "overlay:z.txt"]}))
-    assert install.argv[-7:] == (
-        *("/srv/env", "3.11", "/srv/uv", "a==1\nb==2", "c==3", "--reinstall-package=a", "--allow-existing"),
-    )
+    made_from = ("/srv/env", "3.11", "/srv/uv", "a==1\nb==2", "c==3")
+    assert install.argv[-8:] == (*made_from, "--reinstall-package=a", "--allow-existing", "/srv/downloads")
     assert install.says == "repairing a, overlay:z.txt"
 
 

@@ -38,13 +38,21 @@ def argv(command: Command) -> tuple[str, ...]:
 # Supervisor
 
 SUPERVISOR = SupervisorWant(host="box", folder="/w/supervisor", environment="/w/env")
-CONFIGURATION = put("/w/supervisor/supervisord.conf", SUPERVISOR.configuration(), mode="0600")
+SUPERVISOR_FILES = [
+    put("/w/supervisor/supervisord.conf", SUPERVISOR.configuration(), mode="0600"),
+    put("/w/supervisor/start", SUPERVISOR.hook(), mode="0755"),
+]
 
 
-def test_a_missing_supervisord_is_written_and_started() -> None:
-    write, start = Supervisor().steps(SUPERVISOR, None)
-    assert write == CONFIGURATION
-    assert argv(start)[1:] == ("/w/supervisor", "/w/env/bin/supervisord", "/w/env/bin/supervisorctl")
+def test_a_missing_supervisord_is_written_and_started_by_the_script_that_starts_it_later() -> None:
+    *written, start = Supervisor().steps(SUPERVISOR, None)
+    assert written == SUPERVISOR_FILES
+    assert start.argv == ("sh", "/w/supervisor/start")
+
+
+def test_the_script_holds_for_folders_with_blanks_and_quotes() -> None:
+    hook = SUPERVISOR.model_copy(update={"folder": "/it's a {folder}", "environment": "/e n v"}).hook()
+    assert """\nfolder='/it'"'"'s a {folder}'\nenvironment='/e n v'\n""" in hook
 
 
 def test_a_stopped_supervisord_is_written_and_started() -> None:
@@ -55,7 +63,7 @@ def test_a_stopped_supervisord_is_written_and_started() -> None:
 
 def test_an_edited_supervisord_that_runs_is_written_and_goes_on_running() -> None:
     edited = SUPERVISOR.model_copy(update={"definition": "edited by hand"})
-    assert Supervisor().steps(SUPERVISOR, edited) == [CONFIGURATION]
+    assert Supervisor().steps(SUPERVISOR, edited) == SUPERVISOR_FILES
 
 
 def test_a_supervisord_is_stopped_before_its_folder_goes() -> None:
