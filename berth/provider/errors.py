@@ -8,7 +8,7 @@ ProviderError
 ├── StillDiffers    all steps ran and the host is still not as declared
 ├── StartFailed     a service was started and did not become ready
 ├── RebootNeeded    only a reboot of the host leads on, and it was not done
-└── Busy            somebody else is changing the same stack on that host
+└── Busy            somebody else is changing the same stack on that host, or the host itself
 """
 
 from __future__ import annotations
@@ -63,4 +63,4 @@ class RebootNeeded(ProviderError):
 
 
 class Busy(ProviderError):
-    """Somebody else is changing the same stack on that host."""
+    """Somebody else is changing the same stack on that host, or the host itself."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,7 +16,8 @@ from berth.provider.command import Command, Result, shell
 from berth.provider.connection import Connection, OnLine
 from berth.provider.connection.local import LocalConnection
 from berth.provider.connection.settings import OverSsh
-from berth.provider.errors import Busy, CommandFailed, UnknownHost, Unreachable
+from berth.provider.errors import CommandFailed, UnknownHost, Unreachable
+from berth.provider.locks import Locks
 from berth.provider.progress import Say
 
 _LAST_LINES = 20
@@ -29,7 +30,7 @@ class HostSettings(BaseModel):
     """How the provider reaches one host. `workspace` is the folder there that holds all that the stack makes.
 
     Over SSH a relative workspace is relative to the home of whoever logs in, which is not known before.
-    `lock_wait_s` is how long another update's lock on it is waited for.
+    `lock_wait_s` is how long another update's lock on it, or on the host itself, is waited for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,7 +87,10 @@ def _failed(gathering: asyncio.Task[HostFacts]) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """One host with a way to it and a place for status lines; `sudo_password`: whether its connection knows one."""
+    """One host with a way to it and a place for status lines; `sudo_password`: whether its connection knows one.
+
+    Only a host that may be changed has `locks`.
+    """
 
     name: str
     workspace: str
@@ -94,6 +98,16 @@ class Host:
     say: Say
     gathered: Gathered = field(default_factory=Gathered)
     sudo_password: bool = False
+    locks: Locks | None = None
+
+    async def alone(self) -> None:
+        """Keeps other updates from changing the host itself until this one ends; from then on its facts are new ones.
+
+        Raises:
+            Busy: another update is at it.
+        """
+        if self.locks is not None:
+            await self.locks.host(self.say, self.gathered.forget)
 
     async def facts(self) -> HostFacts:
         """What the host is: one gathering for all who ask, until something is changed there.
@@ -157,39 +171,15 @@ def _facts(host: Host, says: str, answer: Result) -> HostFacts:
         raise CommandFailed(host=host.name, doing=says, status=answer.status, output=str(error)) from error
 
 
-_LOCK = """
-exec 3<&0
-trap 'kill "$waiter" 2> /dev/null; exit 0' USR1
-( cat <&3; kill -s USR1 $$ ) > /dev/null 2>&1 &
-watch=$!
-while :; do
-  mkdir -p -- "$1" || exit 1
-  command exec 9< "$1" || continue
-  flock -w "$2" 9 &
-  waiter=$!
-  if ! wait "$waiter"; then kill "$watch"; echo busy; exit 0; fi
-  if [ "$1" -ef /proc/self/fd/9 ]; then break; fi
-done
-trap '' USR1
-echo locked
-wait "$watch"
-if [ "$1" -ef /proc/self/fd/9 ]; then rmdir -- "$1" 2> /dev/null || :; fi
-"""
-"""Locks the workspace's folder until standard input closes. The folder may be removed while the lock is held (destroy
-does it), so that after waiting the path must still be the folder that was locked; an empty one is not left, unless it
-is a new one, which another may have locked."""
-
-
 class Hosts:
-    """All hosts of a stack: one connection each, opened at first use, and one lock each, taken at the first change."""
+    """All hosts of a stack: one connection each, opened at first use, and its locks, taken at the first changes."""
 
     def __init__(self, settings: Mapping[str, HostSettings]) -> None:
         self._settings = settings
         self._connections: dict[str, Connection] = {}
         self._gathered: dict[str, Gathered] = {}
         self._logins = asyncio.Semaphore(_LOGINS)
-        self._locks: dict[str, asyncio.Task[asyncio.Task[Result]]] = {}
-        self._holders: set[asyncio.Task[Result]] = set()
+        self._locks: dict[str, Locks] = {}
 
     def reader(self, name: str, say: Say = _nothing) -> Host:
         """A host to look at.
@@ -202,8 +192,9 @@ class Hosts:
             known = ", ".join(sorted(self._settings)) or "none"
             raise UnknownHost(f"host {name!r} is not one of the stack's hosts ({known}); declare it under hosts")
         if name not in self._connections:
-            self._connections[name] = _connection(name, settings, self._logins)
+            connection = self._connections[name] = _connection(name, settings, self._logins)
             self._gathered[name] = Gathered()
+            self._locks[name] = Locks(name, settings.workspace, connection, settings.lock_wait_s)
         return Host(
             name=name,
             workspace=settings.workspace,
@@ -214,23 +205,18 @@ class Hosts:
         )
 
     async def writer(self, name: str, say: Say) -> Host:
-        """A host to change; the first call locks it for this provider until `close`, or until its connection drops.
+        """A host to change; the first call locks the stack's folder there until `close`.
 
         Raises:
-            Busy: another provider holds the host's lock.
+            Busy: another provider holds its lock.
         """
-        host = self.reader(name, say)
-        if name not in self._locks or _is_lost(self._locks[name]):
-            wait_s = self._settings[name].lock_wait_s
-            self._locks[name] = asyncio.create_task(_take_lock(host, wait_s, self._holders))
-        await asyncio.shield(self._locks[name])
+        host = replace(self.reader(name, say), locks=self._locks[name])
+        await self._locks[name].folder(say)
         return host
 
     async def close(self) -> None:
         """Gives up all locks and connections."""
-        for holder in self._holders:
-            holder.cancel()
-        await asyncio.gather(*self._holders, return_exceptions=True)
+        await asyncio.gather(*(locks.close() for locks in self._locks.values()))
         await asyncio.gather(*(connection.close() for connection in self._connections.values()))
 
 
@@ -240,37 +226,3 @@ def _connection(name: str, settings: HostSettings, logins: asyncio.Semaphore) ->
     from berth.provider.connection.ssh import SshConnection  # noqa: PLC0415 -- its imports take longer than all others
 
     return SshConnection(name, settings.connection.ssh, logins)
-
-
-def _is_lost(lock: asyncio.Task[asyncio.Task[Result]]) -> bool:
-    """Whether a lock was held and is not any more: its holder there ends with the connection."""
-    return lock.done() and not lock.cancelled() and lock.exception() is None and lock.result().done()
-
-
-async def _take_lock(host: Host, wait_s: float, holders: set[asyncio.Task[Result]]) -> asyncio.Task[Result]:
-    """Starts the lock's holder, which lives as long as this provider, and waits for its word."""
-    word: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    def on_line(line: str) -> None:
-        if line in {"locked", "busy"} and not word.done():  # what the commands complain of comes here as well
-            word.set_result(line)
-
-    command = Command(
-        argv=("sh", "-c", _LOCK, "lock", host.workspace, str(wait_s)),
-        says=f"waiting for the lock of {host.workspace}",
-        timeout_s=float("inf"),
-        hold=True,
-    )
-    holder = asyncio.create_task(host.connection.run(command, on_line))
-    holders.add(holder)
-    pending: set[asyncio.Future[Any]] = {holder, word}
-    await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-    if not word.done():
-        ended = await holder
-        raise CommandFailed(host=host.name, doing=command.says, status=ended.status, output=ended.stderr.strip())
-    if word.result() != "locked":
-        raise Busy(
-            f"{host.name}: another update is changing {host.workspace} and did not end within {wait_s:g} s; "
-            "wait for it, or end it, and run this again"
-        )
-    return holder

@@ -40,7 +40,9 @@ class Operation(ABC, Generic[W]):
 
     `kind` is its Pulumi type, `wants` its model, `replace` the properties that cannot change in place (a change makes a
     new one), `delete_first` whether the old one must go before the new one comes, `late` the properties that only make
-    it looked at again: a preview that does not know them yet looks ahead all the same.
+    it looked at again: a preview that does not know them yet looks ahead all the same. `guides` are those that say how
+    it is changed and nothing of what it is, so that another value of theirs is no change. `shared` says that it changes
+    what all stacks of a host share, so that only one update at a time may do it.
     """
 
     kind: ClassVar[str]
@@ -48,6 +50,8 @@ class Operation(ABC, Generic[W]):
     replace: ClassVar[frozenset[str]] = frozenset({"host"})
     delete_first: ClassVar[bool] = False
     late: ClassVar[frozenset[str]] = frozenset()
+    guides: ClassVar[frozenset[str]] = frozenset()
+    shared: ClassVar[bool] = False
 
     @abstractmethod
     def identity(self, want: W) -> str:
@@ -66,6 +70,11 @@ class Operation(ABC, Generic[W]):
 
     async def warnings(self, host: Host, want: W) -> Sequence[str]:
         """What the reader of a preview must know before agreeing to it; called in previews of what would change."""
+        del host, want
+        return ()
+
+    async def announced(self, host: Host, want: W) -> Sequence[str]:
+        """How it will be changed, where there is more than one way; called in previews of what would change."""
         del host, want
         return ()
 
@@ -100,6 +109,9 @@ class Operation(ABC, Generic[W]):
         if want is None and getattr(known, "on_destroy", "remove") == "keep":
             return None
         have = await self.observe(host.quietly(), want or known)
+        if self.shared and self.differing(want, have):
+            await host.alone()
+            have = await self.observe(host.quietly(), want or known)  # whoever was waited for may have changed it
         if not self.differing(want, have):
             return have
         if want is not None:
@@ -124,7 +136,12 @@ class Operation(ABC, Generic[W]):
 
 
 class FactOperation(Operation[W]):
-    """An operation that sees all it needs in the facts of its host, of which there is one gathering for all of them."""
+    """An operation that sees all it needs in the facts of its host, of which there is one gathering for all of them.
+
+    Facts are of the host itself, and so is what is changed.
+    """
+
+    shared = True
 
     @abstractmethod
     def seen(self, facts: HostFacts, want: W) -> W | None:

@@ -136,7 +136,7 @@ async def test_a_lock_that_was_lost_with_its_connection_is_taken_again(own_ssh_s
     second = Hosts({"box": HostSettings(connection="local", workspace=workspace, lock_wait_s=0.2)})
     await first.writer("box", quiet)
     own_ssh_server.drop()
-    while not first._locks["box"].result().done():
+    while not first._locks["box"]._folder.result().holder.done():
         await asyncio.sleep(0.01)
     await first.writer("box", quiet)
     with pytest.raises(Busy):
