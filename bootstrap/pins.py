@@ -90,6 +90,9 @@ class Plugin:
 DOCKER = "5.2.0"
 """The release of pulumi-docker; its SDK of the same number is on PyPI."""
 
+KUBERNETES = "4.25.0"
+"""The release of pulumi-kubernetes; the same as its SDK in requirements.txt."""
+
 PLUGINS: Mapping[str, Plugin] = {
     "docker": Plugin(
         name="docker",
@@ -102,8 +105,19 @@ PLUGINS: Mapping[str, Plugin] = {
             usually="4 to 6 min",
         ),
     ),
+    "kubernetes": Plugin(
+        name="kubernetes",
+        version=KUBERNETES,
+        program=Program(
+            name="pulumi-resource-kubernetes",
+            module="kubernetes",
+            package="github.com/pulumi/pulumi-kubernetes/provider/v4/plugin",
+            ldflags=f"-s -w -X main.version=v{KUBERNETES}",
+            usually="5 to 9 min",
+        ),
+    ),
 }
-"""Resource plugins by name: fetched or built only for who asks. No stack of Berth's own needs one."""
+"""Resource plugins by name: fetched or built only for who asks, and kubernetes for stacks with clusters."""
 
 NAMES = tuple(item.name for item in (*PROGRAMS, *SCRIPTS))
 """All files that make a complete Pulumi for a Python program."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from berth.lifecycle import halves, locks, pending
+from berth.lifecycle import halves, locks, pending, plugins
 from berth.lifecycle.errors import LifecycleError
 from berth.lifecycle.pending import Left
 from berth.lifecycle.project import DEV, Project
@@ -70,10 +70,12 @@ def print_env(stack: str = DEV, project: Project | None = None) -> str:
     """The shell script that makes plain `pulumi` work in the project, as `.berth/env` holds it.
 
     Raises:
-        LifecycleError: there is no Pulumi CLI and none can be had.
+        LifecycleError: there is no Pulumi CLI, or no plugin that the stack needs, and none can be had.
     """
     project = project or Project.here()
-    return project.source(stack, locate(project), os.environ)
+    cli = locate(project)
+    plugins.bring(project, stack, project.environment(stack, cli, os.environ))
+    return project.source(stack, cli, os.environ)
 
 
 def ready(project: Project, stack: str) -> Pulumi:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from berth.lifecycle import plugins
 from berth.lifecycle.errors import LifecycleError
 from berth.lifecycle.project import Project
 
@@ -31,15 +32,17 @@ class Pulumi:
 
     @classmethod
     def prepare(cls, project: Project, stack: str) -> Pulumi:
-        """Get the CLI, make the project's folders and its script for shells.
+        """Get the CLI and the stack's plugins, make the project's folders and its script for shells.
 
         Raises:
-            LifecycleError: the CLI cannot be had; the reason is on stderr.
+            LifecycleError: one of them cannot be had; the reason is on stderr.
         """
         project.open()
         folder = locate(project)
         _replace(project.script, project.source(stack, folder, os.environ))
-        return cls(project, stack, project.environment(stack, folder, os.environ))
+        environ = project.environment(stack, folder, os.environ)
+        plugins.bring(project, stack, environ)
+        return cls(project, stack, environ)
 
     def call(self, *arguments: str, text: str | None = None) -> str:
         """The output of a short command on the stack.

@@ -19,7 +19,7 @@ import pytest
 from bootstrap import gobuild, plugins
 from bootstrap.cache import Cache
 from bootstrap.errors import BootstrapError
-from bootstrap.pins import DOCKER, FOLDER, NAMES, PLUGINS, PROGRAMS, PULUMI, SCRIPTS, Program
+from bootstrap.pins import DOCKER, FOLDER, KUBERNETES, NAMES, PLUGINS, PROGRAMS, PULUMI, SCRIPTS, Program
 from bootstrap.progress import Progress
 
 
@@ -205,13 +205,23 @@ def test_two_at_once_build_once(go: Callable[[str], Path], tmp_path: Path) -> No
     assert sum("waiting for another bootstrap" in text for text in said) == 1
 
 
-def test_a_plugin_is_pinned_and_its_program_changes_its_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = PLUGINS["docker"].program
-    assert PLUGINS["docker"].folder == f"resource-docker-v{DOCKER}"
+@pytest.mark.parametrize(
+    ("name", "version", "made_of"),
+    [
+        ("docker", DOCKER, "github.com/pulumi/pulumi-terraform-bridge/v3"),
+        ("kubernetes", KUBERNETES, "github.com/pulumi/pulumi-kubernetes/provider/v4"),
+    ],
+)
+def test_a_plugin_is_pinned_and_its_program_changes_its_recipe(
+    name: str, version: str, made_of: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = PLUGINS[name].program
+    assert PLUGINS[name].folder == f"resource-{name}-v{version}"
+    project = FOLDER.parent
+    assert any(f"pulumi-{name}=={version} " in file.read_text("utf-8") for file in project.glob("requirements*.txt"))
     folder = FOLDER / "go" / program.module
-    needed = dict(re.findall(r"^\t(\S+) (v\S+)$", (folder / "go.mod").read_text(encoding="utf-8"), re.MULTILINE))
-    bridge = "github.com/pulumi/pulumi-terraform-bridge/v3"
-    assert f"{bridge} {needed[bridge]} h1:" in (folder / "go.sum").read_text(encoding="utf-8")
+    needed = dict(re.findall(r"^(?:require|\t)\s*(\S+) (v\S+)$", (folder / "go.mod").read_text("utf-8"), re.MULTILINE))
+    assert f"{made_of} {needed[made_of]} h1:" in (folder / "go.sum").read_text(encoding="utf-8")
     copy = tmp_path / "go" / program.module
     shutil.copytree(folder, copy)
     before = gobuild.recipe(program)
