@@ -20,7 +20,7 @@ from berth.planner.plan import (
 )
 from berth.provider.docker.container import Container
 from berth.provider.operations.hub_model import HubModelWant
-from berth.provider.operations.replica import ReplicaWant
+from berth.provider.replica import ReplicaWant
 from berth.provider.resources import Replica
 from components.docker import container
 from components.host import HostBase

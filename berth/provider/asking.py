@@ -61,6 +61,14 @@ class Client:
         listed = [item["id"] for item in self._json("GET", "/models", None)["data"]]
         if model not in listed:
             raise Unsatisfied(f"GET /v1/models does not list it; it lists {', '.join(listed) or 'nothing'}")
+        return self.ask(model, prompts, asks)
+
+    def ask(self, model: str, prompts: Sequence[str], asks: Asks) -> dict[str, Any]:
+        """What the model is for, whether it is listed or not: some engines list the folder that it lies in.
+
+        Raises:
+            Unsatisfied: an answer is not what it must be.
+        """
         match asks:
             case "list":
                 return {"listed": True}

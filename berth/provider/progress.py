@@ -42,6 +42,10 @@ class Progress:
         """Leaves a warning under Diagnostics."""
         self._put(urn, text, ephemeral=False, severity=engine_pb2.WARNING)
 
+    def tell(self, urn: str, text: str) -> None:
+        """Leaves a line under Diagnostics."""
+        self._put(urn, text, ephemeral=False)
+
     def _put(
         self, urn: str, text: str, *, ephemeral: bool, severity: engine_pb2.LogSeverity.ValueType = engine_pb2.INFO
     ) -> None:

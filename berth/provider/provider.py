@@ -73,7 +73,8 @@ class BerthProvider(rpc.Provider):
         new = wire.to_plain_map(request.new_inputs)
         fields = operation.wants.model_fields
         old = {key: value for key, value in wire.to_plain_map(request.old_state).items() if key in fields}
-        found = [change for change in changes(old, new) if _top(change.path) not in request.ignore_changes]
+        ignored = {*request.ignore_changes, *operation.guides}
+        found = [change for change in changes(old, new) if _top(change.path) not in ignored]
         replaces = sorted({_top(change.path) for change in found} & operation.replace)
         return rpc.DiffResponse(
             changes=bool(found),
@@ -185,7 +186,7 @@ class BerthProvider(rpc.Provider):
 
     async def _foresee(self, operation: AnyOperation, plain: dict[str, Any], urn: str) -> dict[str, PropertyValue]:
         """What a preview can say: the inputs, and outputs that are not known yet; nothing is written."""
-        known = {key: value for key, value in plain.items() if key not in operation.late}
+        known = {key: value for key, value in plain.items() if key not in operation.late or not wire.has_unknown(value)}
         outputs = dict.fromkeys(operation.output_names(), wire.UNKNOWN)
         if not wire.has_unknown(known):
             outputs |= await self._look_ahead(operation, operation.wants.model_validate(known), urn)
@@ -201,6 +202,8 @@ class BerthProvider(rpc.Provider):
             await self._tracked(operation.preflight(host, want))
             for warning in await self._tracked(operation.warnings(host, want)):
                 self._progress.warn(urn, warning)
+            for line in await self._tracked(operation.announced(host, want)):
+                self._progress.tell(urn, line)
             return await self._tracked(operation.foreseen(host, want))
         except Unreachable:
             return {}

@@ -6,42 +6,44 @@ A resource takes its declaration as the operation's `Want`, and beside it, by na
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pulumi
 
-from berth.provider.operation import Want
-from berth.provider.operations.cdi_specification import CdiSpecificationWant
-from berth.provider.operations.certificate import CertificateWant
-from berth.provider.operations.container_toolkit import ContainerToolkitWant
-from berth.provider.operations.directory import DirectoryWant
-from berth.provider.operations.docker_configuration import DockerConfigurationWant
-from berth.provider.operations.docker_engine import DockerEngineWant
-from berth.provider.operations.docker_image import DockerImageWant
-from berth.provider.operations.fabric_manager import FabricManagerWant
-from berth.provider.operations.file import FileWant
-from berth.provider.operations.gateway_configuration import GatewayConfigurationWant
-from berth.provider.operations.hub_model import HubModelWant
-from berth.provider.operations.key import KeyWant
-from berth.provider.operations.limits import LimitsWant
-from berth.provider.operations.load_test import LoadTestWant
-from berth.provider.operations.loaded_driver import LoadedDriverWant
-from berth.provider.operations.nvidia_driver import NvidiaDriverWant
-from berth.provider.operations.package_repository import PackageRepositoryWant
-from berth.provider.operations.packages import PackagesWant
-from berth.provider.operations.persistence_mode import PersistenceModeWant
-from berth.provider.operations.power_limit import PowerLimitWant
-from berth.provider.operations.process import ProcessWant
-from berth.provider.operations.python_environment import PythonEnvironmentWant
-from berth.provider.operations.ready import ReadyWant
-from berth.provider.operations.replica import ReplicaWant
-from berth.provider.operations.smoke_test import SmokeTestWant
-from berth.provider.operations.supervisor import SupervisorWant
-from berth.provider.operations.sysctl import SysctlWant
-from berth.provider.operations.systemd_unit import SystemdUnitWant
-from berth.provider.operations.unattended_upgrades import UnattendedUpgradesWant
-from berth.provider.operations.user import UserWant
-from berth.provider.operations.workspace import WorkspaceWant
+if TYPE_CHECKING:  # a program of one part of a stack does not wait for the operations of all others
+    from berth.provider.operation import Want
+    from berth.provider.operations.adopted_replica import AdoptedReplicaWant
+    from berth.provider.operations.cdi_specification import CdiSpecificationWant
+    from berth.provider.operations.certificate import CertificateWant
+    from berth.provider.operations.container_toolkit import ContainerToolkitWant
+    from berth.provider.operations.directory import DirectoryWant
+    from berth.provider.operations.docker_configuration import DockerConfigurationWant
+    from berth.provider.operations.docker_engine import DockerEngineWant
+    from berth.provider.operations.docker_image import DockerImageWant
+    from berth.provider.operations.fabric_manager import FabricManagerWant
+    from berth.provider.operations.file import FileWant
+    from berth.provider.operations.gateway_configuration import GatewayConfigurationWant
+    from berth.provider.operations.hub_model import HubModelWant
+    from berth.provider.operations.key import KeyWant
+    from berth.provider.operations.limits import LimitsWant
+    from berth.provider.operations.load_test import LoadTestWant
+    from berth.provider.operations.loaded_driver import LoadedDriverWant
+    from berth.provider.operations.nvidia_driver import NvidiaDriverWant
+    from berth.provider.operations.package_repository import PackageRepositoryWant
+    from berth.provider.operations.packages import PackagesWant
+    from berth.provider.operations.persistence_mode import PersistenceModeWant
+    from berth.provider.operations.power_limit import PowerLimitWant
+    from berth.provider.operations.process import ProcessWant
+    from berth.provider.operations.python_environment import PythonEnvironmentWant
+    from berth.provider.operations.ready import ReadyWant
+    from berth.provider.operations.smoke_test import SmokeTestWant
+    from berth.provider.operations.supervisor import SupervisorWant
+    from berth.provider.operations.sysctl import SysctlWant
+    from berth.provider.operations.systemd_unit import SystemdUnitWant
+    from berth.provider.operations.unattended_upgrades import UnattendedUpgradesWant
+    from berth.provider.operations.user import UserWant
+    from berth.provider.operations.workspace import WorkspaceWant
+    from berth.provider.replica import ReplicaWant
 
 Late = Mapping[str, pulumi.Input[Any]]
 
@@ -263,8 +265,14 @@ class CdiSpecification(_Resource):
 
     kind = "berth:host:CdiSpecification"
 
-    def __init__(self, name: str, want: CdiSpecificationWant, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, want, opts)
+    def __init__(
+        self,
+        name: str,
+        want: CdiSpecificationWant,
+        opts: pulumi.ResourceOptions | None = None,
+        late: Late | None = None,
+    ) -> None:
+        super().__init__(name, want, opts, late)
 
 
 class NvidiaDriver(_Resource):
@@ -378,4 +386,16 @@ class User(_Resource):
     kind = "berth:host:User"
 
     def __init__(self, name: str, want: UserWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class AdoptedReplica(_Resource):
+    """An engine that runs already; see `AdoptedReplicaWant`. `freed` is its port once it has been taken over."""
+
+    kind = "berth:serving:AdoptedReplica"
+    outputs = ("pid", "freed")
+    pid: pulumi.Output[int]
+    freed: pulumi.Output[int]
+
+    def __init__(self, name: str, want: AdoptedReplicaWant, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, want, opts)

@@ -1,126 +1,39 @@
-"""One running engine of a revision of a model: started, watched, replaced and taken out of traffic as one thing."""
+"""One running engine of a revision of a model: started, watched, replaced and taken out of traffic as one thing.
+
+A replacement is one update, whose every step can be the last that a killed one took; the next update goes on from what
+it sees. The ways are:
+
+- **hold**: requests wait at the gateway, running ones end, the old engine stops, its memory is given back, the new one
+  starts, answers, and gets what has waited. When it does not, the old one is started again.
+- **surge**: a second engine of the new definition starts beside the old one and takes over once it answers. Then the
+  first is replaced in its own place, gets the requests back, and the second ends. So name, port and log stay the same
+  for all who know them. When the second does not answer, the old one was never touched.
+- **refuse**: the stack forbids a gap and there is no room for a surge; nothing is changed.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from berth.engines.contract import Engine
 from berth.engines.registry import ENGINES
-from berth.provider.command import Command, put, shell
+from berth.provider.asking import Client, Unsatisfied
+from berth.provider.command import Command
 from berth.provider.docker.gpus import as_asked, caution
+from berth.provider.errors import BadInput, ProviderError, StartFailed
 from berth.provider.host import Host
 from berth.provider.operation import Operation
-from berth.provider.operations.process import (
-    Supervision,
-    definition,
-    forget,
-    refuse_others,
-    remove,
-    restart,
-    with_cards,
-)
+from berth.provider.operations.process import definition, forget, refuse_others, remove, restart, with_cards
+from berth.provider.replica import DECLARED, GUIDES, LATER, ReplicaWant
+from berth.provider.supervision.card_memory import until_given_back
+from berth.provider.supervision.drain import drain
 from berth.provider.supervision.managers import files
+from berth.provider.supervision.secrets import secret_files, seen_secrets
 from berth.provider.supervision.service import Service
 from berth.provider.supervision.status import status
 from berth.provider.supervision.watch import Reader, until_ready
-from berth.provider.traffic import Traffic, TrafficState
-
-_DECLARED = (
-    *("model", "revision", "engine", "version", "device", "environment", "weights", "served_names"),
-    *("arguments", "variables", "port", "cluster"),
-)
-"""What the start script carries along, to be read back from it."""
-
-_LATER = ("image", "address")
-
-_LOOPBACK = "127.0.0.1"
-_EVERYWHERE = "0.0.0.0"  # noqa: S104 -- inside a container, which publishes its port where it is told to
-
-
-class ReplicaWant(Supervision):
-    """An engine; times in seconds.
-
-    `environment` is the folder with the engine's `bin/`, empty for what a container's image has on its PATH, `weights`
-    the model folder or what the engine resolves itself, `arguments` the engine's own flags, `variables` its
-    environment. `locks` are files, one for each card, held while it starts. `endpoints` is the gateway's file of this
-    revision's engines and `admin_port` the gateway's admin interface (both empty without a gateway). `image` is the id
-    of the container's image, so that one that moved under its name is a change. `secrets` are values by the name of the
-    variable that has them, which reach the engine through files. `address` is where `port` listens. `traffic` is there
-    to be observed: whether the gateway sends it requests.
-    """
-
-    name: str
-    model: str
-    revision: str
-    engine: str
-    version: str
-    device: Literal["cuda", "cpu"]
-    environment: str
-    weights: str
-    served_names: list[str]
-    arguments: dict[str, Any] = {}
-    variables: dict[str, str] = {}
-    port: int
-    folder: str
-    log: str
-    locks: list[str] = []
-    start_timeout_s: int
-    stop_timeout_s: int
-    drain_timeout_s: int = 60
-    cluster: str = ""
-    endpoints: str = ""
-    admin_port: int = 0
-    image: str = ""
-    secrets: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = {}
-    address: str = _LOOPBACK
-    state: Literal["running", "starting", "outdated", "stopped"] = "running"
-    definition: Literal["as declared", "edited by hand", "missing"] = "as declared"
-    traffic: TrafficState = "serving"
-
-    def service(self) -> Service:
-        """The service that runs this engine."""
-        engine = ENGINES[self.engine]
-        boxed = self.container is not None and self.container.network != "host"
-        port = self.container.inside if self.container is not None and boxed else self.port
-        argv = engine.command(
-            self.environment or None,
-            self.weights,
-            dict(sorted(self.arguments.items())),  # on their way here they lose their order
-            served_names=self.served_names,
-            host=_EVERYWHERE if boxed else self.address,
-            port=port,
-        )
-        return Service(
-            name=self.name,
-            folder=self.folder,
-            argv=tuple(argv),
-            environment=self.variables,
-            working_directory="/" if self.container is None else ".",  # an image has its own
-            log=self.log,
-            locks=tuple(self.locks),
-            ready=tuple(engine.ready_probe(self.environment or None, port)),
-            ready_limit_s=self.start_timeout_s,
-            stop_timeout_s=self.stop_timeout_s,
-            about={key: getattr(self, key) for key in _DECLARED} | self._later(),
-            secrets=tuple(sorted(self.secrets)),
-            container=self.container,
-        )
-
-    def _later(self) -> dict[str, object]:
-        """What was added to definitions since; left out where it says nothing, so that older ones stay the same."""
-        fields = type(self).model_fields
-        return {key: getattr(self, key) for key in _LATER if getattr(self, key) != fields[key].default}
-
-    def route(self) -> Traffic:
-        """This engine's place in the gateway's endpoints."""
-        return Traffic(
-            path=self.endpoints, cluster=self.cluster, address=(_LOOPBACK, self.port), admin_port=self.admin_port
-        )
 
 
 class Replica(Operation[ReplicaWant]):
@@ -130,6 +43,8 @@ class Replica(Operation[ReplicaWant]):
     wants = ReplicaWant
     replace = frozenset({"host", "name", "folder", "init", "unit_prefix", "supervisor_folder", "endpoints"})
     delete_first = True
+    guides = GUIDES
+    late = frozenset({"image", "secrets", "weights"})
 
     def identity(self, want: ReplicaWant) -> str:
         """The service's folder on its host."""
@@ -146,23 +61,28 @@ class Replica(Operation[ReplicaWant]):
 
     async def observe(self, host: Host, want: ReplicaWant) -> ReplicaWant | None:
         """Reads the start script back, asks what runs, and where the gateway sends requests."""
-        manager = want.manager()
-        found, traffic = await asyncio.gather(status(host, want.service(), manager), want.route().observe(host))
+        service, second = want.service(), want.second()
+        found, spare, traffic = await asyncio.gather(
+            status(host, service, want.manager()),
+            status(host, second.service(), second.manager()),
+            want.route().observe(host),
+        )
         if not found.run and found.pid is None:
             return None
         seen = Service.parse(found.run)
         update: dict[str, Any] = {
             "state": found.state,
-            "definition": definition(found, seen, manager),
+            "definition": definition(found, seen, want.manager()),
             "traffic": traffic,
+            "spare": "left behind" if spare.run or spare.pid is not None else "none",
         }
         if seen is not None:
-            update |= {key: seen.about[key] for key in _DECLARED if key in seen.about}
+            update |= {key: seen.about[key] for key in DECLARED if key in seen.about}
             update |= {"log": seen.log, "locks": list(seen.locks), "stop_timeout_s": seen.stop_timeout_s}
             update |= {"start_timeout_s": seen.ready_limit_s}
             update |= {"container": as_asked(seen.container)}
-            update |= {key: seen.about.get(key, ReplicaWant.model_fields[key].default) for key in _LATER}
-            update |= {"secrets": await _secrets(host, want, seen.secrets)}
+            update |= {key: seen.about.get(key, ReplicaWant.model_fields[key].default) for key in LATER}
+            update |= {"secrets": await seen_secrets(host, want.name, want.folder, want.secrets, seen.secrets)}
         return want.model_copy(update=update)
 
     def steps(self, want: ReplicaWant | None, have: ReplicaWant | None) -> Sequence[Command]:
@@ -172,9 +92,7 @@ class Replica(Operation[ReplicaWant]):
         service, manager = want.service(), want.manager()
         if have is None:
             return [*files(manager, service), *manager.load(service), *manager.start(service)]
-        if have.state == "running" and self.differing(want.model_copy(update={"traffic": have.traffic}), have) == [
-            "definition"
-        ]:
+        if self._only_its_files(want, have):
             # It runs what is declared; of the files around it, some are another version's or were edited.
             return [*files(manager, service), *manager.load(service)]
         if self._redefined(want, have):
@@ -183,8 +101,21 @@ class Replica(Operation[ReplicaWant]):
         return restart(service, manager, have.state)
 
     async def preflight(self, host: Host, want: ReplicaWant) -> None:
-        """A port that somebody else listens on is found before anything is changed."""
+        """A port that somebody else listens on, and a gap that the stack forbids, are found before anything is changed.
+
+        Raises:
+            BadInput: one of the two.
+        """
         await refuse_others(host, want, want.service(), [want.port])
+        if want.on_change == "hold" or not await self._would_stop(host, want):
+            return
+        if want.on_change == "surge":
+            await refuse_others(host, want.second(), want.second().service(), [want.spare_port])
+        else:
+            raise BadInput(
+                f"models.{want.model}.on_change: is refuse, and {want.name} cannot be replaced without a gap "
+                f"({want.why}); say hold to let requests wait meanwhile, or make room for both"
+            )
 
     async def warnings(self, host: Host, want: ReplicaWant) -> Sequence[str]:
         """What its container may lose."""
@@ -193,51 +124,128 @@ class Replica(Operation[ReplicaWant]):
         said = caution(await host.facts(), want.container.gpus, where=f"{want.name} on {host.name}")
         return (said,) if said else ()
 
+    async def announced(self, host: Host, want: ReplicaWant) -> Sequence[str]:
+        """The way in which a running engine will be replaced."""
+        if not await self._would_stop(host, want):
+            return ()
+        because = f" ({want.why})" if want.why else ""
+        if want.on_change == "surge":
+            return (f"{want.name}: surge{because}: the new engine answers before the old one stops; no request waits",)
+        limit = f"wait at the gateway, {want.hold_limit_s} s at most," if want.endpoints else "fail"
+        return (f"{want.name}: hold{because}: requests {limit} while the old engine stops and the new one starts",)
+
     async def apply(self, host: Host, want: ReplicaWant | None, have: ReplicaWant | None) -> None:
         """Takes the engine out of traffic, changes it, and brings it back once it answers.
 
-        While it is away new requests wait at the gateway. When the new one does not start, the old one is started again
-        and the failure raised.
+        When the new one does not answer, the old one has the requests again, and the failure is raised.
         """
         if want is None:
             if have is not None:
-                await have.route().leave(host)
-                await _drain(host, have)
-                await super().apply(host, None, have)
-                await have.route().remove(host)
+                await self._take_away(host, have)
             return
         want, have = await with_cards(host, want), None if have is None else await with_cards(host, have)
-        steps = self.steps(want, have)
-        if steps and have is not None and have.state in {"running", "outdated"}:
-            async with have.route().turn(host):  # replicas of one revision go one after the other: one always serves
-                await have.route().hold(host)
-                await _drain(host, have)
-                await self._replace(host, want, have, steps)
+        if have is None or have.state not in {"running", "outdated"} or not self.steps(want, have):
+            await self._replace(host, want, have)
         else:
-            await self._replace(host, want, have, steps)
+            async with have.route().turn(host):  # replicas of one revision go one after the other: one always serves
+                if want.on_change == "surge" and self._stops(want, have):
+                    await self._surge(host, want, have)
+                else:
+                    await self._hold(host, want, have)
+        if have is not None:
+            await self._end_second(host, have)
 
-    async def _replace(self, host: Host, want: ReplicaWant, have: ReplicaWant | None, steps: Sequence[Command]) -> None:
+    async def _take_away(self, host: Host, have: ReplicaWant) -> None:
+        await have.route().leave(host)
+        await _drain(host, have)
+        await self._end_second(host, have)
+        await super().apply(host, None, have)
+        await have.route().remove(host)
+
+    async def _hold(self, host: Host, want: ReplicaWant, have: ReplicaWant) -> None:
+        await have.route().hold(host)
+        await _drain(host, have)
+        await self._replace(host, want, have)
+
+    async def _surge(self, host: Host, want: ReplicaWant, have: ReplicaWant) -> None:
+        """The second engine has all requests from when it answers until the first is back."""
+        second = want.second()
+        there = await self.observe(host.quietly(), second)
+        if self.steps(second, there) and there is not None:  # an update that was killed left another one, in traffic
+            await have.route().join(host)
+            await second.route().leave(host)
         try:
-            await self._start(host, want, steps)
+            await self._start(host, second, there)
+        except Exception as error:
+            await have.route().join(host)
+            await self._end_second(host, want)
+            if isinstance(error, ProviderError):
+                raise StartFailed(f"{error}\n{want.name}: the old engine was not touched and serves on") from None
+            raise
+        await second.route().join(host)
+        await have.route().hold(host)
+        await _drain(host, have)
+        await self._replace(host, want, have)
+
+    async def _end_second(self, host: Host, have: ReplicaWant) -> None:
+        """Ends what a surge has beside the engine, once that has no requests any more."""
+        second = have.second()
+        found = await status(host.quietly(), second.service(), second.manager())
+        if not found.run and found.pid is None:
+            return
+        seen = Service.parse(found.run)
+        port = seen.about.get("port", second.port) if seen is not None else second.port
+        second = second.model_copy(update={"port": port})
+        await second.route().leave(host)
+        await _drain(host, second)
+        for command in remove(second.service(), second.manager()):
+            await host.run(command)
+
+    async def _replace(self, host: Host, want: ReplicaWant, have: ReplicaWant | None) -> None:
+        try:
+            await self._start(host, want, have)
         except Exception:
             await self._go_back(host, want, have)
             raise
         await want.route().join(host)
 
+    def _only_its_files(self, want: ReplicaWant, have: ReplicaWant) -> bool:
+        alike = {"traffic": have.traffic, "spare": have.spare}
+        return have.state == "running" and self.differing(want.model_copy(update=alike), have) == ["definition"]
+
     def _redefined(self, want: ReplicaWant, have: ReplicaWant) -> bool:
-        runs_as_seen = want.model_copy(update={"state": have.state, "traffic": have.traffic})
+        runs_as_seen = want.model_copy(update={"state": have.state, "traffic": have.traffic, "spare": have.spare})
         return bool(self.differing(runs_as_seen, have))
 
-    async def _start(self, host: Host, want: ReplicaWant, steps: Sequence[Command]) -> None:
-        service, manager = want.service(), want.manager()
+    def _stops(self, want: ReplicaWant, have: ReplicaWant) -> bool:
+        """Whether an engine that serves must stop for the change."""
+        if have.state not in {"running", "outdated"} or self._only_its_files(want, have):
+            return False
+        return have.state == "outdated" or self._redefined(want, have)
+
+    async def _would_stop(self, host: Host, want: ReplicaWant) -> bool:
+        have = await self.observe(host.quietly(), want)
+        return have is not None and self._stops(want, have)
+
+    async def _start(self, host: Host, want: ReplicaWant, have: ReplicaWant | None) -> None:
+        """Runs the steps and waits until the engine is ready and answers.
+
+        Raises:
+            StartFailed: it ended, was not ready in time, or its answer is not what it must be.
+        """
+        service, manager, steps = want.service(), want.manager(), self.steps(want, have)
         before = await status(host.quietly(), service, manager)
         if steps:
-            for command in _secret_files(want):
+            for command in secret_files(want.name, want.folder, want.secrets):
                 await host.run(command)
+        stop = manager.stop(service)
         for command in steps:
             await host.run(command)
+            if want.device == "cuda" and command in stop:
+                await until_given_back(host, want.name)
         reader = _reader(ENGINES[want.engine])
         await until_ready(host, service, manager, before, limit_s=want.start_timeout_s, reader=reader)
+        await _prove(host, want)
 
     async def _go_back(self, host: Host, want: ReplicaWant, have: ReplicaWant | None) -> None:
         """The engine that ran before runs again; without one, nothing is left running that cannot start."""
@@ -248,77 +256,32 @@ class Replica(Operation[ReplicaWant]):
             await want.route().leave(host)
             return
         host.say(f"{want.name} did not start; bringing the old one back")
-        service, manager = have.service(), have.manager()
-        steps = [*files(manager, service), *manager.load(service), *manager.start(service)]
-        await self._start(host, have, steps)
+        # Nothing of it is there as it must be any more, and it had answered when it was new.
+        await self._start(host, have.model_copy(update={"prompts": []}), None)
         await have.route().join(host)
-
-
-def _secret_files(want: ReplicaWant) -> Sequence[Command]:
-    """A file for each secret, which only its owner can read: whoever runs containers, or the engine itself."""
-    clear = shell('rm -rf -- "$1/secrets"', want.folder, says=f"clearing the secrets of {want.name}")
-    write = (
-        put(f"{want.folder}/secrets/{name}", value, mode="0600", says=f"writing the secret {name} of {want.name}")
-        for name, value in sorted(want.secrets.items())
-    )
-    return [clear, *write]
-
-
-_DIGESTS = """
-for name in "$@"; do
-  if [ -f "$name" ]; then sha256sum < "$name" | cut -d' ' -f1; else echo missing; fi
-done
-"""
-
-
-async def _secrets(host: Host, want: ReplicaWant, there: Sequence[str]) -> dict[str, str]:
-    """The secrets as they lie on the host; one that was changed there is not shown."""
-    if not there:
-        return {}
-    paths = [f"{want.folder}/secrets/{name}" for name in there]
-    digests = (await host.run(shell(_DIGESTS, *paths, says=f"looking at the secrets of {want.name}"))).stdout.split()
-    values = [want.secrets.get(name, "") for name in there]
-    return {
-        name: value if hashlib.sha256(value.encode()).hexdigest() == digest else "another"
-        for name, value, digest in zip(there, values, digests, strict=True)
-    }
-
-
-# The client's end of a connection is on this host whoever publishes the port. Whose it is shows in the descriptors of
-# the gateway, known by the port of its administration; where they cannot be read, everybody's connections count. A
-# gateway that does not run sends nothing.
-_CONNECTIONS = """
-open() {
-  awk -v "port=:$1" -v "state=$2" '$4 == state && $'"$3"' ~ port "$" { print $10 }' /proc/net/tcp /proc/net/tcp6
-}
-port=$(printf '%04X' "$1") limit=$2 gateway=
-listening=$(open "$(printf '%04X' "$3")" 0A 2 2> /dev/null | head -n 1)
-if [ -z "$listening" ] && [ "$3" -ne 0 ]; then exit 0; fi
-if [ -n "$listening" ]; then
-  for one in /proc/[0-9]*/fd; do
-    if ls -l "$one" 2> /dev/null | grep -qF "socket:[$listening]"; then gateway=$one; break; fi
-  done
-fi
-while [ "$limit" -gt 0 ]; do
-  found=$(open "$port" 01 3 2> /dev/null || :)
-  if [ -n "$gateway" ] && [ -n "$found" ]; then
-    found=$(ls -l "$gateway" 2> /dev/null | grep -F "$(printf 'socket:[%s]\\n' $found)" || :)
-  fi
-  if [ -z "$found" ]; then exit 0; fi
-  limit=$((limit - 1))
-  sleep 1
-done
-"""
+        await self._end_second(host, have)
 
 
 async def _drain(host: Host, have: ReplicaWant) -> None:
-    """Waits until the gateway has no connection to the engine: it closes each when its last answer is complete.
+    limit_s = have.drain_timeout_s
+    await drain(host, have.name, port=have.port, admin_port=have.admin_port, limit_s=limit_s)
 
-    Others keep theirs: who measures engines asks again and again on one connection.
+
+async def _prove(host: Host, want: ReplicaWant) -> None:
+    """Asks the engine itself what the smoke test asks: no request of others must meet one that only says it is well.
+
+    Raises:
+        StartFailed: an answer is not what it must be.
     """
-    arguments = (str(have.port), str(have.drain_timeout_s), str(have.admin_port))
-    says = f"{have.name}: waiting for running requests"
-    await host.run(shell(_CONNECTIONS, *arguments, says=says, timeout_s=have.drain_timeout_s + 30))
+    if not want.prompts:
+        return
+    host.say(f"{want.name}: asking it")
+    async with host.forward(want.port) as address:
+        client = Client(f"http://{address}/v1", "", want.answer_timeout_s)
+        try:
+            await asyncio.to_thread(client.ask, want.served_names[0], want.prompts, want.asks)
+        except Unsatisfied as unsatisfied:
+            raise StartFailed(f"{want.name} started and failed its smoke test: {unsatisfied}") from None
 
 
 def _reader(engine: Engine) -> Reader:

@@ -13,9 +13,10 @@ from berth.provider.command import put, shell
 from berth.provider.connection import Connection
 from berth.provider.host import Host
 from berth.provider.operations.process import Process, ProcessWant
-from berth.provider.operations.replica import Replica, ReplicaWant
+from berth.provider.operations.replica import Replica
 from berth.provider.operations.supervisor import Supervisor, SupervisorWant
 from berth.provider.operations.workspace import Workspace, WorkspaceWant
+from berth.provider.replica import ReplicaWant
 from tests.engine_standin.standin import SOURCE, START
 from tests.ports import free_port
 

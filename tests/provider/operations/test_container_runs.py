@@ -18,7 +18,7 @@ from berth.planner.facts import without_own
 from berth.provider.connection.local import LocalConnection
 from berth.provider.docker.container import Container
 from berth.provider.errors import BadInput, StartFailed
-from berth.provider.operations.replica import ReplicaWant
+from berth.provider.replica import ReplicaWant
 from tests.machines.engine import NVIDIA_ASKED, Engine
 from tests.machines.engine_image import engine_image
 from tests.provider.operations.site import REPLICA, Site, configured, site, until

@@ -8,7 +8,7 @@ import pytest
 
 from berth.gateway.endpoints import EndpointState, endpoints, state
 from berth.provider.errors import StartFailed
-from berth.provider.operations.replica import ReplicaWant
+from berth.provider.replica import ReplicaWant
 from tests.provider.operations.site import REPLICA, Site, configured
 
 

@@ -1,0 +1,185 @@
+"""The ways in which a running engine is replaced, on a card whose memory engines share; and a death at each step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from berth.gateway.endpoints import EndpointState, read_endpoints, state
+from berth.provider.connection import Connection
+from berth.provider.errors import BadInput, StartFailed
+from berth.provider.host import Host
+from berth.provider.replica import ReplicaWant
+from tests.ports import free_ports
+from tests.provider.operations.site import REPLICA, Site, configured
+
+CARD_MIB, ENGINE_MIB = 1000, 450
+
+
+@pytest.fixture
+def engine(supervised: Site, tmp_path: Path) -> Callable[..., ReplicaWant]:
+    """An engine in the gateway's endpoints, on a card that has room for two of it unless `mib` says otherwise."""
+    port, spare = free_ports(2)
+
+    def made(way: str = "surge", mib: int = ENGINE_MIB, version: int = 1, **settings: Any) -> ReplicaWant:
+        card = {"card": str(tmp_path / "card"), "card_mib": CARD_MIB, "memory_mib": mib}
+        return supervised.replica(
+            "one",
+            port=port,
+            spare_port=spare,
+            on_change=way,
+            why="by these figures",
+            prompts=["Hello"],
+            hold_limit_s=60,
+            arguments={"max_model_len": version},
+            variables=configured(start_s=0.2, **card, **settings),
+            cluster="one@main",
+            endpoints=f"{supervised.root}/gateway/eds/one.json",
+        )
+
+    return made
+
+
+def peak(want: ReplicaWant) -> int:
+    """The most that was ever taken of its card, in MiB."""
+    return int(Path(want.variables["STANDIN_CARD"], "peak").read_text())
+
+
+async def serving(site: Site, want: ReplicaWant) -> None:
+    """It runs as declared, alone, and is the only one that requests go to."""
+    assert await REPLICA.observe(site.host, want) == want
+    file = json.loads(await site.sh('cat -- "$1"', want.endpoints))
+    assert state(file) is EndpointState.SERVING
+    assert read_endpoints(file)[0] == (("127.0.0.1", want.port),)
+    assert await site.sh('ls "$1/services" "$1/supervisor/conf.d"', site.root) == (
+        f"{site.root}/services:\none\n\n{site.root}/supervisor/conf.d:\none.conf"
+    )
+
+
+async def test_a_surge_starts_the_new_engine_beside_the_old_one(supervised: Site, engine: Any) -> None:
+    await REPLICA.converge(supervised.host, engine(), engine())
+    before = await supervised.pid(engine())
+    assert peak(engine()) == ENGINE_MIB
+    said = await REPLICA.announced(supervised.host, engine(version=2))
+    assert said == ("one: surge (by these figures): the new engine answers before the old one stops; no request waits",)
+    await REPLICA.converge(supervised.host, engine(version=2), engine(version=2))
+    await serving(supervised, engine(version=2))
+    assert await supervised.pid(engine()) != before
+    assert peak(engine()) == 2 * ENGINE_MIB
+
+
+async def test_a_hold_never_needs_more_than_one_engines_memory(supervised: Site, engine: Any) -> None:
+    one, two = engine("hold", 900), engine("hold", 900, version=2)
+    await REPLICA.converge(supervised.host, one, one)
+    (said,) = await REPLICA.announced(supervised.host, two)
+    assert said.startswith("one: hold (by these figures): requests wait at the gateway, 60 s at most, while the old")
+    await REPLICA.converge(supervised.host, two, two)
+    await serving(supervised, two)
+    assert peak(one) == 900
+
+
+async def test_what_is_no_change_of_the_engine_announces_nothing(supervised: Site, engine: Any) -> None:
+    await REPLICA.converge(supervised.host, engine(), engine())
+    assert await REPLICA.announced(supervised.host, engine("hold")) == ()
+    pid = await supervised.pid(engine())
+    assert await REPLICA.converge(supervised.host, engine("hold"), engine("hold")) == engine("hold")
+    assert await supervised.pid(engine()) == pid
+
+
+@pytest.mark.parametrize("way", ["surge", "hold"])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"broken": 1}, "failed its smoke test: POST /v1/completions answered 500"),
+        pytest.param({"fail": "RuntimeError: no"}, "did not start", marks=pytest.mark.soak),
+        pytest.param({"mib": CARD_MIB + 1}, "the card ran out of memory", marks=pytest.mark.soak),
+    ],
+    ids=["broken", "dies", "too large"],
+)
+async def test_when_the_new_engine_does_not_answer_the_old_one_serves(
+    supervised: Site, engine: Any, way: str, wrong: dict[str, Any], said: str
+) -> None:
+    want = engine(way)
+    await REPLICA.converge(supervised.host, want, want)
+    before = await supervised.pid(want)
+    spoilt = engine(way, version=2, **wrong)
+    with pytest.raises(StartFailed, match=said):
+        await REPLICA.converge(supervised.host, spoilt, spoilt)
+    await serving(supervised, want)
+    assert (await supervised.pid(want) == before) == (way == "surge")
+
+
+async def test_a_gap_that_the_stack_forbids_is_refused_before_anything_is_changed(
+    supervised: Site, engine: Any
+) -> None:
+    await REPLICA.converge(supervised.host, engine("refuse"), engine("refuse"))
+    await REPLICA.preflight(supervised.host, engine("refuse"))
+    with pytest.raises(BadInput, match=r"models\.one\.on_change: is refuse, and one cannot .* \(by these figures\)"):
+        await REPLICA.converge(supervised.host, engine("refuse", version=2), engine("refuse", version=2))
+    await serving(supervised, engine("refuse"))
+
+
+class Death(BaseException):
+    """The provider's process is gone: nothing of it runs on, no handler of a failure either."""
+
+
+class Mortal:
+    """A connection of a provider that dies before its command number `last`."""
+
+    def __init__(self, connection: Connection, last: int) -> None:
+        self._connection, self._left = connection, last
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def run(self, *arguments: Any, **more: Any) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise Death
+        return await self._connection.run(*arguments, **more)
+
+
+def mortal(host: Host, last: int) -> Host:
+    return replace(host, connection=Mortal(host.connection, last))  # type: ignore[arg-type] # it is one for our purposes
+
+
+SOME = {("surge", 12, False), ("surge", 28, False), ("hold", 20, True)}
+"""The deaths of each run: in the midst of a surge's first start and of its second, and of a hold's."""
+EACH = [
+    pytest.param(way, step, back, marks=() if (way, step, back) in SOME else pytest.mark.soak)
+    for way in ("surge", "hold")
+    for step in range(60)
+    for back in (False, True)
+]
+
+
+@pytest.fixture
+async def changed(supervised: Site, engine: Any) -> tuple[ReplicaWant, ReplicaWant]:
+    """An engine that serves, and what is to become of it; the way is for the test to choose."""
+    want = engine()
+    await REPLICA.converge(supervised.host, want, want)
+    return want, engine(version=2)
+
+
+@pytest.mark.parametrize(("way", "step", "back"), EACH)
+async def test_an_update_that_died_is_finished_or_taken_back_by_the_next(
+    supervised: Site, changed: tuple[ReplicaWant, ReplicaWant], way: str, step: int, back: bool
+) -> None:
+    """`back` asks for the old engine again."""
+    old, new = (want.model_copy(update={"on_change": way}) for want in changed)
+    dying = mortal(supervised.host, step)
+    try:
+        await REPLICA.converge(dying, new, new)
+    except Death:
+        if way == "surge":  # whoever died, somebody serves
+            file = json.loads(await supervised.sh('cat -- "$1"', old.endpoints))
+            assert read_endpoints(file)[0]
+    want = old if back else new
+    await REPLICA.converge(supervised.host, want, want)
+    await serving(supervised, want)
+    assert peak(want) <= CARD_MIB
