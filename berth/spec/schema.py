@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 import json
+import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from berth.spec.models import Model, Revision
 from berth.spec.stack import Stack
+from berth.spec.values import Section
 
 COMMITTED = Path(__file__).parents[2] / "schema" / "stack.schema.json"
 """Where the schema lies in the repository."""
@@ -20,6 +26,10 @@ def stack_schema() -> dict[str, Any]:
     """The schema of a stack file as it is written: before defaults, groups and engines are filled in."""
     schema = Stack.model_json_schema()
     definitions = schema["$defs"]
+    _describe(schema, Stack)
+    for section in _subclasses(Section):
+        if section.__name__ in definitions:
+            _describe(definitions[section.__name__], section)
     _open_model(definitions)
     # What a default, a group or the model may say elsewhere cannot be required here; loading the file still checks it.
     for name in ("Host", "Model", "Revision", "Engine", "Source", "Place"):
@@ -54,6 +64,33 @@ def text() -> str:
     return json.dumps(stack_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
+def _describe(definition: dict[str, Any], section: type[Section]) -> None:
+    """Adds to each property the string below its field. Pydantic could, but whoever loads a stack would wait for it."""
+    told: dict[str, str] = {}
+    for parent in reversed(section.__mro__):
+        told |= _strings(parent) if issubclass(parent, Section) else {}
+    for name, about in definition.get("properties", {}).items():
+        if name in told:
+            definition["properties"][name] = dict(sorted({**about, "description": told[name]}.items()))
+
+
+def _strings(section: type[Section]) -> Mapping[str, str]:
+    """The string below each field in the source of a section."""
+    source = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0]
+    told = {}
+    for field, below in itertools.pairwise(source.body if isinstance(source, ast.ClassDef) else ()):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                told[name] = inspect.cleandoc(text)
+    return told
+
+
+def _subclasses(section: type[Section]) -> Iterator[type[Section]]:
+    for child in section.__subclasses__():
+        yield child
+        yield from _subclasses(child)
+
+
 def _open_model(definitions: dict[str, Any]) -> None:
     """A model may say everything that a revision may; its revisions may be empty."""
     model, revision = definitions["Model"], definitions["Revision"]
@@ -66,7 +103,7 @@ def _open_model(definitions: dict[str, Any]) -> None:
 
 def _by_name(definition: str, names: list[str]) -> dict[str, Any]:
     return {
-        "description": Revision.model_fields["engine"].description,
+        "description": _strings(Revision)["engine"],
         "anyOf": [{"enum": names}, {"$ref": f"#/$defs/{definition}"}],
     }
 

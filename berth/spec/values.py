@@ -17,7 +17,7 @@ class Section(BaseModel):
     Fields are described by the string below them; editors show it, from the generated JSON Schema.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
 def wrong(text: str, at: str = "") -> PydanticCustomError:
