@@ -12,7 +12,6 @@ import pulumi
 
 if TYPE_CHECKING:  # a program of one part of a stack does not wait for the operations of all others
     from berth.provider.operation import Want
-    from berth.provider.operations.adopted_replica import AdoptedReplicaWant
     from berth.provider.operations.cdi_specification import CdiSpecificationWant
     from berth.provider.operations.certificate import CertificateWant
     from berth.provider.operations.container_toolkit import ContainerToolkitWant
@@ -36,6 +35,7 @@ if TYPE_CHECKING:  # a program of one part of a stack does not wait for the oper
     from berth.provider.operations.process import ProcessWant
     from berth.provider.operations.python_environment import PythonEnvironmentWant
     from berth.provider.operations.ready import ReadyWant
+    from berth.provider.operations.replica import ReplicaWant
     from berth.provider.operations.smoke_test import SmokeTestWant
     from berth.provider.operations.supervisor import SupervisorWant
     from berth.provider.operations.sysctl import SysctlWant
@@ -43,7 +43,6 @@ if TYPE_CHECKING:  # a program of one part of a stack does not wait for the oper
     from berth.provider.operations.unattended_upgrades import UnattendedUpgradesWant
     from berth.provider.operations.user import UserWant
     from berth.provider.operations.workspace import WorkspaceWant
-    from berth.provider.replica import ReplicaWant
 
 Late = Mapping[str, pulumi.Input[Any]]
 
@@ -265,14 +264,8 @@ class CdiSpecification(_Resource):
 
     kind = "berth:host:CdiSpecification"
 
-    def __init__(
-        self,
-        name: str,
-        want: CdiSpecificationWant,
-        opts: pulumi.ResourceOptions | None = None,
-        late: Late | None = None,
-    ) -> None:
-        super().__init__(name, want, opts, late)
+    def __init__(self, name: str, want: CdiSpecificationWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
 
 
 class NvidiaDriver(_Resource):
@@ -386,16 +379,4 @@ class User(_Resource):
     kind = "berth:host:User"
 
     def __init__(self, name: str, want: UserWant, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, want, opts)
-
-
-class AdoptedReplica(_Resource):
-    """An engine that runs already; see `AdoptedReplicaWant`. `freed` is its port once it has been taken over."""
-
-    kind = "berth:serving:AdoptedReplica"
-    outputs = ("pid", "freed")
-    pid: pulumi.Output[int]
-    freed: pulumi.Output[int]
-
-    def __init__(self, name: str, want: AdoptedReplicaWant, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, want, opts)
