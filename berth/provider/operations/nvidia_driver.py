@@ -8,8 +8,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from berth.facts import HostFacts
+from berth.provider import nvidia_module as kernel
 from berth.provider import nvidia_packages as nvidia
-from berth.provider.command import Command, leashed, put, shell
+from berth.provider.command import Command, shell
 from berth.provider.errors import BadInput, CommandFailed
 from berth.provider.host import Host
 from berth.provider.operation import FactOperation, Want
@@ -18,17 +19,6 @@ from berth.provider.packaging.running import run
 from berth.provider.secure_boot import enrolment
 from berth.provider.unchangeable import refuse_unchangeable
 
-BLACKLIST = "/etc/modprobe.d/berth-nvidia.conf"
-_OFF = """# Written by Berth: the cards belong to the NVIDIA driver.
-blacklist nouveau
-blacklist nova_core
-blacklist nova_drm
-options nouveau modeset=0
-"""
-SEALED = f"{_OFF}# The initramfs was made anew with this; this line was written after it.\n"
-"""An update that is killed before the initramfs is made leaves a file without the last line, so that it is seen."""
-
-_BUILD_S = 3600.0
 _NOT_THERE = (
     "Unable to locate package",
     "Unable to find a match",
@@ -40,47 +30,6 @@ _NOT_THERE = (
 _STREAM = """
 dnf -q -y module reset "${1%%:*}"
 dnf -q -y module enable "$1"
-"""
-
-# DKMS builds while packages are installed, and they install without an error when it did not. What it has built once it
-# calls installed, even when somebody removed the file: only --force puts that back.
-_BUILD = r"""
-kernel=$1 wanted=$2 dkms=$3
-installed() { [ "$dkms" = no ] || dkms status -k "$kernel" | grep '^nvidia' | grep -q ': installed'; }
-fits() {
-  depmod "$kernel" > /dev/null 2>&1 || :
-  found=$(modinfo -k "$kernel" -F version nvidia 2> /dev/null || :)
-  case $found in "$wanted" | "$wanted".*) installed ;; *) false ;; esac
-}
-if ! installed; then dkms autoinstall -k "$kernel" || :; fi
-if fits; then exit 0; fi
-if [ "$dkms" = yes ]; then
-  dkms status | sed -n 's/^\(nvidia[a-z-]*\)[/,] *\([0-9.]*\).*/\1 \2/p' | sort -u | while read -r module version; do
-    case $version in "$wanted" | "$wanted".*)
-      dkms install --force -m "$module" -v "$version" -k "$kernel" < /dev/null || : ;;
-    esac
-  done
-  if fits; then exit 0; fi
-fi
-exec >&2
-echo "the module for the running kernel $kernel is ${found:-not there}, must be $wanted"
-if [ "$dkms" = no ]; then
-  echo "install the modules of that kernel (linux-modules-nvidia-*), or boot the kernel that has them"
-  exit 3
-fi
-echo "dkms status says: $(dkms status -k "$kernel" | grep '^nvidia' || echo nothing)"
-if [ ! -e "/lib/modules/$kernel/build" ]; then
-  echo "the headers of $kernel are not there; install them, or the newest kernel with its headers and boot it"
-fi
-log=$(ls -t /var/lib/dkms/nvidia*/*/build/make.log /var/lib/dkms/nvidia*/*/"$kernel"/*/log/make.log 2> /dev/null |
-  head -n 1)
-if [ -n "$log" ]; then echo "the last lines of $log:"; tail -n 12 "$log"; fi
-exit 3
-"""
-
-_INITRAMFS = """
-if [ "$1" = dracut ]; then exec dracut --force --regenerate-all; fi
-exec update-initramfs -u -k all
 """
 
 
@@ -149,7 +98,7 @@ class NvidiaDriver(FactOperation[NvidiaDriverWant]):
         if not there and not others and facts.driver.installed is None:
             return None
         found = nvidia.version(facts, want.packages, want.branch, want.version)
-        blacklist = facts.files.get(BLACKLIST)
+        blacklist = facts.files.get(kernel.BLACKLIST)
         differs = bool(others) or there != want.asks()
         return want.model_copy(
             update={
@@ -164,7 +113,7 @@ class NvidiaDriver(FactOperation[NvidiaDriverWant]):
                 "others": [name for name in others if name not in want.packages],
                 "broken": broken(facts) if differs else nvidia.interrupted(facts, _names(want)),
                 "module": nvidia.module(facts, found, dkms=want.dkms),
-                "nouveau": "off" if blacklist is not None and blacklist.content == SEALED else "on",
+                "nouveau": "off" if blacklist is not None and blacklist.content == kernel.SEALED else "on",
             }
         )
 
@@ -188,9 +137,9 @@ class NvidiaDriver(FactOperation[NvidiaDriverWant]):
         before, driver = _before(want, have), _driver(want, have)
         commands += [*before, *driver]
         if before or _changes(want, have) or (have is not None and have.module != want.module):
-            commands.append(_build(want))
+            commands.append(kernel.build(want.kernel, want.version or str(want.branch), dkms=want.dkms))
         if have is None or have.nouveau != want.nouveau:
-            commands += _blacklist(want)
+            commands += kernel.blacklist(want.initramfs)
         return commands
 
     async def preflight(self, host: Host, want: NvidiaDriverWant) -> None:
@@ -317,22 +266,7 @@ def _install(
     return dnf.install(packages, free=free, hold=hold, older=older)
 
 
-def _build(want: NvidiaDriverWant) -> Command:
-    arguments = (want.kernel, want.version or str(want.branch), "yes" if want.dkms else "no")
-    says = f"looking at the NVIDIA module for {want.kernel}, and building it where it is not there"
-    return leashed(shell(_BUILD, *arguments, says=says, root=True, timeout_s=_BUILD_S))
-
-
-def _blacklist(want: NvidiaDriverWant) -> list[Command]:
-    noting = put(BLACKLIST, SEALED, says=f"noting in {BLACKLIST} that the initramfs has it", root=True)
-    return [put(BLACKLIST, _OFF, root=True), _initramfs(want), noting]
-
-
-def _initramfs(want: NvidiaDriverWant) -> Command:
-    return leashed(shell(_INITRAMFS, want.initramfs, says="making the initramfs anew", root=True, timeout_s=_BUILD_S))
-
-
 def _remove(have: NvidiaDriverWant) -> list[Command]:
     packages = [*have.packages, *([have.pinning] if have.pinning else [])]
     gone = _install(have, dict.fromkeys(packages, ABSENT), hold=[], free=packages) if packages else []
-    return [*gone, shell('rm -f -- "$1"', BLACKLIST, says=f"removing {BLACKLIST}", root=True), _initramfs(have)]
+    return [*gone, *kernel.unblacklist(have.initramfs)]

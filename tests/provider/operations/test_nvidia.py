@@ -13,12 +13,13 @@ from berth.provider.connection import OnLine
 from berth.provider.connection.local import LocalConnection
 from berth.provider.errors import BadInput, ProviderError, RebootNeeded
 from berth.provider.host import Gathered, Host
+from berth.provider.nvidia_module import BLACKLIST, SEALED
 from berth.provider.nvidia_packages import must_go
 from berth.provider.operation import Operation
 from berth.provider.operations import power_limit
 from berth.provider.operations.fabric_manager import FabricManager, FabricManagerWant
 from berth.provider.operations.loaded_driver import LoadedDriver, LoadedDriverWant
-from berth.provider.operations.nvidia_driver import BLACKLIST, SEALED, NvidiaDriver, NvidiaDriverWant
+from berth.provider.operations.nvidia_driver import NvidiaDriver, NvidiaDriverWant
 from berth.provider.operations.persistence_mode import CONTENT, DROP_IN, PersistenceMode, PersistenceModeWant
 from berth.provider.operations.power_limit import PowerLimit, PowerLimitWant
 from tests.facts.fixtures import recorded

@@ -12,10 +12,11 @@ import pytest
 
 from berth.provider.errors import CommandFailed, RebootNeeded
 from berth.provider.host import Gathered, Host
+from berth.provider.nvidia_module import BLACKLIST
 from berth.provider.operation import Operation
 from berth.provider.operations.fabric_manager import FabricManager, FabricManagerWant
 from berth.provider.operations.loaded_driver import LoadedDriver, LoadedDriverWant
-from berth.provider.operations.nvidia_driver import BLACKLIST, NvidiaDriver, NvidiaDriverWant
+from berth.provider.operations.nvidia_driver import NvidiaDriver, NvidiaDriverWant
 from berth.provider.operations.persistence_mode import PersistenceMode, PersistenceModeWant
 from berth.provider.operations.power_limit import PowerLimit, PowerLimitWant
 from tests.machines.engine import Engine

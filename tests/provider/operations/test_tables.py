@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from berth.provider import command
+from berth.provider import command, nvidia_module
 from berth.provider.operation import FactOperation, Want
 from berth.provider.packaging import apt, dnf, surviving
 from berth.provider.registry import OPERATIONS
@@ -37,7 +37,7 @@ def module(table: Table) -> ModuleType:
 def scripts(of: ModuleType) -> dict[str, str]:
     """The scripts of a module, and those that it shares, by their text; package managers' as `apt._INSTALL`."""
     found = [*vars(command).items(), *vars(of).items()]
-    for shared in (apt, dnf, surviving):
+    for shared in (apt, dnf, surviving, nvidia_module):
         found += [(f"{shared.__name__.rpartition('.')[2]}.{name}", text) for name, text in vars(shared).items()]
     return {text: name for name, text in found if isinstance(text, str) and "\n" in text}
 
@@ -56,8 +56,8 @@ def test_every_command_that_it_may_run_is_in_its_table(name: str) -> None:
     assert not missed, f"no case of the table makes the commands of {', '.join(missed)}"
 
 
-@pytest.mark.parametrize("shared", [apt, dnf], ids=["apt", "dnf"])
-def test_every_command_for_a_package_manager_is_in_some_table(shared: ModuleType) -> None:
+@pytest.mark.parametrize("shared", [apt, dnf, nvidia_module], ids=["apt", "dnf", "nvidia_module"])
+def test_every_command_of_several_operations_is_in_some_table(shared: ModuleType) -> None:
     missed = unused(shared, list(TABLES.values()))
     assert not missed, f"no case of any table makes the commands of {', '.join(missed)}"
 

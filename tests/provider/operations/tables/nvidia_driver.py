@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from berth.provider.operations.nvidia_driver import BLACKLIST, SEALED, NvidiaDriver, NvidiaDriverWant
+from berth.provider.nvidia_module import BLACKLIST, SEALED
+from berth.provider.operations.nvidia_driver import NvidiaDriver, NvidiaDriverWant
 from tests.provider.operations.tables.case import Case, Script, Table, leashed, script, surviving
 
 KERNEL = "6.8.0-45-generic"
@@ -42,7 +43,7 @@ ROCKY = UBUNTU.model_copy(
 )
 PREBUILT = UBUNTU.model_copy(update={"origin": "ubuntu", "dkms": False, "headers": [], "pinning": "", "hold": False})
 
-BUILD = leashed("_BUILD", KERNEL, "580", "yes")
+BUILD = leashed("nvidia_module._BUILD", KERNEL, "580", "yes")
 
 
 def there(want: NvidiaDriverWant, **but: Any) -> NvidiaDriverWant:
@@ -59,7 +60,7 @@ def apt(*asked: str, older: str = "", free: str = "", hold: str = "", go: str = 
 def blacklist(how: str = "update-initramfs") -> list[Script]:
     return [
         script("_PUT", BLACKLIST, "0644", "", "142"),
-        leashed("_INITRAMFS", how),
+        leashed("nvidia_module._INITRAMFS", how),
         script("_PUT", BLACKLIST, "0644", "", str(len(SEALED))),
     ]
 
@@ -96,7 +97,7 @@ TABLE = Table(
                     hold="nvidia-driver-cuda nvidia-kernel-open-dkms",
                     wait="60",
                 ),
-                leashed("_BUILD", KERNEL, "580.95.05", "yes"),
+                leashed("nvidia_module._BUILD", KERNEL, "580.95.05", "yes"),
                 *blacklist(),
             ),
         ),
@@ -124,7 +125,7 @@ TABLE = Table(
                     "nvidia-driver-cuda-580.*",
                     "kmod-nvidia-open-dkms-580.*",
                 ),
-                leashed("_BUILD", "5.14.0-427.el9.x86_64", "580", "yes"),
+                leashed("nvidia_module._BUILD", "5.14.0-427.el9.x86_64", "580", "yes"),
                 *blacklist("dracut"),
             ),
         ),
@@ -207,7 +208,7 @@ TABLE = Table(
             name="Ubuntu's signed modules",
             want=PREBUILT,
             have=there(PREBUILT, module="missing"),
-            commands=(leashed("_BUILD", KERNEL, "580", "no"),),
+            commands=(leashed("nvidia_module._BUILD", KERNEL, "580", "no"),),
         ),
         Case(
             name="taken out of the stack, not to be kept",
@@ -220,7 +221,7 @@ TABLE = Table(
                     free=f"{ALL} nvidia-driver-pinning-580",
                 ),
                 ("sh", "-eu", "-c", 'rm -f -- "$1"', "berth", BLACKLIST),
-                leashed("_INITRAMFS", "update-initramfs"),
+                leashed("nvidia_module._INITRAMFS", "update-initramfs"),
             ),
         ),
         Case(name="taken out of the stack, gone already", want=None, have=None, why="there is nothing to remove"),
