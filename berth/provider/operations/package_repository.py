@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from berth.catalogue.patterns import ADDRESS, WORD
 from berth.facts import HostFacts
@@ -73,6 +73,10 @@ _REMOVE = """
 rm -f -- "$1" "$2"
 """
 
+_APT_WORDS = {"uris": "uris", "suites": "suites", "components": "components", "architectures": "architectures"}
+_DNF_WORDS = {"uris": "baseurl"}
+"""The fields of an entry that a declaration has words for."""
+
 _WAIT_S = 600
 _REFRESH_S = 900.0
 
@@ -90,8 +94,8 @@ class PackageRepositoryWant(Want):
     `signed` is what the publisher of a dnf repository signs. `obsolete` are files of earlier guides that are moved away
     (to FILE.save) since they declare the same repository in another way; any other such file is refused, by its name.
 
-    `entry` is there to be observed. The entry is put in place only once its index has been fetched, so that one that is
-    there has proved to work.
+    `entry` is there to be observed: `missing`, or the lines that differ where the other words cannot say it. The entry
+    is put in place only once its index has been fetched, so that one that is there has proved to work.
     """
 
     manager: Manager
@@ -105,7 +109,7 @@ class PackageRepositoryWant(Want):
     fingerprint: str = Field(pattern=r"^([0-9A-F]{40}|[0-9A-F]{64})$")
     signed: Literal["packages", "metadata", "both"] = "packages"
     obsolete: list[_Path] = []
-    entry: Literal["as declared", "other", "missing"] = "as declared"
+    entry: str = "as declared"
     on_destroy: Literal["keep", "remove"] = "keep"
 
     @model_validator(mode="after")
@@ -185,7 +189,7 @@ class PackageRepository(FactOperation[PackageRepositoryWant]):
         found = " and ".join(fingerprints(key.content or "")) if key is not None else "missing"
         update: dict[str, object] = {"obsolete": gone, "fingerprint": found, "entry": "missing"}
         if entry is not None:
-            update["entry"] = "as declared" if entry.content == want.text() else "other"
+            update |= _entry(want, entry.content)
         if want.key and key is not None and key.content != _written(want):
             update["key"] = key.content or ""
         return want.model_copy(update=update)
@@ -201,7 +205,7 @@ class PackageRepository(FactOperation[PackageRepositoryWant]):
         same_key = have is not None and (have.fingerprint, have.key) == (want.fingerprint, want.key)
         if not same_key:
             commands.append(put(want.key_path, _written(want), root=True))
-        if not same_key or have is None or have.entry != "as declared":
+        if not same_key or have is None or (have.entry, have.text()) != (want.entry, want.text()):
             commands.append(put(want.candidate, want.text(), mode="0600", root=True))
             commands.append(_add(want))
         return commands
@@ -220,6 +224,20 @@ class PackageRepository(FactOperation[PackageRepositoryWant]):
             have = have and have.model_copy(update={"key": ""})
         for command in self.steps(want, have):
             await run(host, command)
+
+
+def _entry(want: PackageRepositoryWant, text: str | None) -> dict[str, object]:
+    """What the file of an entry says, in the words of the declaration as far as they go."""
+    if text is None:
+        return {"entry": "unreadable"}
+    apt, said = want.manager == "apt", sources.said(text, want.name)
+    words = _APT_WORDS if apt else _DNF_WORDS
+    update: dict[str, object] = {name: said.get(field, "").split() for name, field in words.items()}
+    try:
+        found = type(want).model_validate({**want.plain(), **update})
+    except ValidationError:  # such as an address with a login, which is not to be shown
+        found, update = want, {}
+    return {**update, "entry": sources.odd(text, found.text()) or "as declared"}
 
 
 def _add(want: PackageRepositoryWant) -> Command:

@@ -9,6 +9,8 @@ from berth.facts import HostFacts
 
 _ONE_LINE = re.compile(r"^\s*deb(-src)?\s+(\[[^\]]*\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)")
 _FIELD = re.compile(r"^([A-Za-z-]+):\s*(.*)$")
+_LOGIN = re.compile(r"//[^/@\s]*@")
+_SHOWN, _LINES = 120, 4
 _SECTION = re.compile(r"^\[([^\]]+)\]\s*$", re.MULTILINE)
 
 
@@ -54,6 +56,25 @@ def also_named(facts: HostFacts, own: str, name: str) -> list[str]:
         if path.startswith("/etc/yum.repos.d/") and path.endswith(".repo") and path != own
         if name in _SECTION.findall(file.content or "")
     )
+
+
+def said(text: str, name: str) -> dict[str, str]:
+    """The fields of an entry that Berth may have written, by their names in small letters: one stanza or section."""
+    lines = text.splitlines()
+    if f"[{name}]" in lines:
+        pairs = (line.partition("=") for line in lines if "=" in line)
+        return {key.strip().lower(): value.strip() for key, _, value in pairs}
+    return _fields(text)
+
+
+def odd(text: str, expected: str) -> str:
+    """What of an entry is not as expected, line by line and without logins; empty where it is the same."""
+    if text == expected:
+        return ""
+    have, want = text.splitlines(), expected.splitlines()
+    lines = [line for line in have if line not in want] + [f"no {line}" for line in want if line not in have]
+    shown = "; ".join(_LOGIN.sub("//", line)[:_SHOWN] for line in lines[:_LINES])
+    return shown or "the lines of the entry in another order"
 
 
 def _fields(stanza: str) -> dict[str, str]:

@@ -75,7 +75,7 @@ BREAKAGES = (
         name="a package source is edited",
         hand="sed -i 's/^Suites:.*/Suites: bookworm/' /etc/apt/sources.list.d/docker.sources",
         resource="repository-docker",
-        words=("entry",),
+        words=('"bookworm" => "trixie"',),
         whole="grep -qx 'Suites: trixie' /etc/apt/sources.list.d/docker.sources",
     ),
     Breakage(

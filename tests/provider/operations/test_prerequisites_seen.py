@@ -151,6 +151,40 @@ def test_a_repository_is_seen(files: dict[str, FileFact], differs: list[str] | N
     assert (None if have is None else PackageRepository().differing(REPOSITORY, have)) == differs
 
 
+OWN_KEY = "Signed-By: /etc/apt/keyrings/docker.asc"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "seen"),
+    [
+        ("Suites: trixie", "Suites: bookworm", {"suites": ["bookworm"]}),
+        ("//download.docker.com", "//mirror.local", {"uris": ["https://mirror.local/linux/debian"]}),
+        ("Components: stable", "Components: stable test", {"components": ["stable", "test"]}),
+        (OWN_KEY, "Signed-By: /tmp/x", {"entry": f"Signed-By: /tmp/x; no {OWN_KEY}"}),
+        ("Types: deb", "Types: deb\nEnabled: no", {"entry": "Enabled: no"}),
+        (
+            "//download.docker.com",
+            "//me:s3cret@mirror",
+            {"entry": "URIs: https://mirror/linux/debian; no URIs: https://download.docker.com/linux/debian"},
+        ),
+    ],
+)
+def test_what_was_changed_in_an_entry_is_named(old: str, new: str, seen: dict[str, Any]) -> None:
+    edited = {**THERE, REPOSITORY.path: text(REPOSITORY.text().replace(old, new))}
+    have = PackageRepository().seen(facts(files=edited), REPOSITORY)
+    assert have == REPOSITORY.model_copy(update=seen)
+    assert PackageRepository().wants.model_validate(have.plain()) == have, "the state can hold it"
+    assert PackageRepository().steps(REPOSITORY, have)
+
+
+def test_what_was_changed_in_an_entry_of_dnf_is_named() -> None:
+    want = REPOSITORY.model_copy(update={"manager": "dnf", "suites": [], "components": [], "signed": "metadata"})
+    there = want.text().replace("baseurl=https://download.docker.com", "baseurl=http://mirror").replace("1\n", "0\n", 1)
+    have = PackageRepository().seen(facts(files={want.path: text(there)}), want)
+    assert have is not None
+    assert (have.uris, have.entry) == (["http://mirror/linux/debian"], "enabled=0; no enabled=1")
+
+
 @pytest.mark.parametrize(
     ("path", "content", "named"),
     [

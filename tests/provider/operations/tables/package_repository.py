@@ -101,7 +101,8 @@ TABLE = Table(
             have=but(DOCKER, obsolete=[]),
             commands=(script("_AWAY", "/etc/apt/sources.list.d/docker.list"),),
         ),
-        Case(name="the entry says something else", want=DOCKER, have=but(DOCKER, entry="other"), commands=ADD),
+        Case(name="the entry is of another suite", want=DOCKER, have=but(DOCKER, suites=["bookworm"]), commands=ADD),
+        Case(name="the entry is switched off", want=DOCKER, have=but(DOCKER, entry="Enabled: no"), commands=ADD),
         Case(
             name="another key lies there",
             want=DOCKER,
