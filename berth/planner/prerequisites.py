@@ -6,7 +6,7 @@ What is not declared is only verified, in `berth.planner.readiness`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from berth.catalogue import docker as known_docker
@@ -77,7 +77,7 @@ def prerequisites(
         daemon_defaults=known_docker.daemon_defaults() if machine.host.prerequisites.docker is not None else {},
         sysctl=dict(said.sysctl),
         limits={item: str(value) for item, value in said.limits.items()},
-        users=_users(machine),
+        users={name: tuple(dict.fromkeys(user.groups)) for name, user in said.users.items()},
         on_destroy=said.on_destroy,
     )
 
@@ -255,15 +255,6 @@ def _laid(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _over(base: Any, value: Any) -> Any:
     return _laid(base, value) if isinstance(base, Mapping) and isinstance(value, Mapping) else value
-
-
-def _users(machine: Machine) -> Mapping[str, tuple[str, ...]]:
-    """Groups by account: as declared, and docker's for the login, which runs containers."""
-    groups: dict[str, Sequence[str]] = {name: user.groups for name, user in machine.host.prerequisites.users.items()}
-    login = machine.facts.user
-    if machine.host.prerequisites.docker is not None and login != "root":
-        groups[login] = (*groups.get(login, ()), "docker")
-    return {name: tuple(dict.fromkeys(found)) for name, found in groups.items()}
 
 
 def _version(version: str, epoch: str = "") -> str:

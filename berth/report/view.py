@@ -85,7 +85,7 @@ class CardView:
 class HostView:
     """One host or cluster with its cards, and its replicas that lie on none of them (a CPU's, a cluster's).
 
-    `prepared` is what the host is made ready with, in words; empty where nothing is declared.
+    `prepared` is what the host is made ready with, in words; empty where nothing is declared, or the plan is refused.
     """
 
     name: str
@@ -100,7 +100,9 @@ def hosts(plan: Plan) -> tuple[HostView, ...]:
     """All hosts and clusters of the plan, in the order of the stack file."""
     replicas = {replica.name: replica for replica in plan.replicas}
     machines = [
-        replace(_host(name, reached(host), host.runtime, plan, replicas), prepared=prepared(host))
+        replace(
+            _host(name, reached(host), host.runtime, plan, replicas), prepared="" if plan.refusals else prepared(host)
+        )
         for name, host in plan.hosts.items()
     ]
     clusters = [

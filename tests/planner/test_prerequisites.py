@@ -282,10 +282,10 @@ def test_a_key_without_a_known_fingerprint_is_not_trusted():
     assert found(f"driver: {{branch: 580}}, {over}", facts).repositories[0].fingerprint == "B" * 40
 
 
-def test_the_login_joins_the_group_that_may_use_docker():
-    users = found("docker: {}, users: {ubuntu: {groups: [video]}}", "rtx5090-ubuntu2404", "{model: rtx-5090}").users
-    assert users == {"ubuntu": ("video", "docker")}
-    assert found("docker: {}", changed("debian13", user="root")).users == {}
+def test_nobody_joins_the_group_docker_unasked():
+    asked = "docker: {}, users: {ubuntu: {groups: [docker, docker]}}"
+    assert found(asked, "rtx5090-ubuntu2404", "{model: rtx-5090}").users == {"ubuntu": ("docker",)}
+    assert found("docker: {}", "rtx5090-ubuntu2404", "{model: rtx-5090}").users == {}
 
 
 ALL = "driver: {power_limit: 450}, docker: {}, container_toolkit: {}, sysctl: {vm.swappiness: 10}, users: {anna: {}}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from berth.planner.plan import Plan
+from berth.planner.plan import Note, Plan, Severity
 from berth.planner.prerequisites_plan import DockerPlan, DriverPlan, PackagesPlan, PrerequisitesPlan, ToolkitPlan
 from berth.report.document import to_json
 from berth.report.lines import lines
@@ -56,6 +56,12 @@ def test_every_format_says_what_a_host_is_made_ready_with() -> None:
     assert f"box is made ready with {WORDS}" in lines(plan)
     assert f"is made ready with {WORDS}" in captured.get()
     assert f", is made ready with {WORDS}" in to_markdown(plan)
+
+
+def test_a_refused_plan_makes_nothing_ready() -> None:
+    refused = replace(everything(), notes=(Note(severity=Severity.REFUSAL, where="hosts.box", text="cannot be"),))
+    assert not any("made ready" in line for line in lines(refused))
+    assert "made ready" not in to_markdown(refused)
 
 
 def test_programs_get_names_and_versions() -> None:

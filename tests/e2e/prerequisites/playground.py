@@ -37,6 +37,7 @@ def gpu_host(machine: SshMachine, repository: LocalRepository) -> dict[str, Any]
             "docker": {"settings": {"default-ulimits": {"nofile": {"Hard": 16384, "Soft": 16384}}}},
             "container_toolkit": {"version": "1.20.1"},
             "limits": {"memlock": "unlimited"},
+            "users": {USER: {"groups": ["docker"]}},
             "repositories": {
                 owner: {
                     "uri": f"{REPOSITORY_ADDRESS}/{path}",
