@@ -39,6 +39,7 @@ from berth.provider.resources import (
     DockerConfiguration,
     DockerEngine,
     FabricManager,
+    Late,
     Limits,
     LoadedDriver,
     NvidiaDriver,
@@ -102,9 +103,14 @@ class HostPrerequisites(pulumi.ComponentResource):
             queue = [UnattendedUpgrades(f"{host}-unattended-upgrades", want, self._after(queue))]
         runtime, queue = self._containers(plan, queue)
         accounts = [*self._users(queue)]
-        loaded = self._driver(plan.driver, queue, [*settings, *accounts, *runtime]) if plan.driver is not None else []
+        late: dict[str, pulumi.Output[str]] = {}
+        loaded: list[pulumi.Resource] = []
+        if plan.driver is not None:
+            driver = self._driver_on_disk(plan.driver, queue)
+            late = {"on_disk": _on_disk(driver)}
+            loaded = self._driver(plan.driver, driver, late, [*settings, *accounts, *runtime])
         if plan.toolkit is not None:
-            runtime.append(self._cdi(plan.toolkit, [*runtime, *loaded]))
+            runtime.append(self._cdi(plan.toolkit, late, [*runtime, *loaded]))
         self.gpus_ready, self.runtime_ready = loaded, [*runtime, *accounts]
         self.register_outputs({})
 
@@ -188,10 +194,7 @@ class HostPrerequisites(pulumi.ComponentResource):
         engine = DockerEngine(f"{self._host}-docker", DockerEngineWant(**self._said), self._after([packages]))
         return [packages], [engine]
 
-    def _driver(
-        self, plan: DriverPlan, queue: Sequence[pulumi.Resource], before: Sequence[pulumi.Resource]
-    ) -> list[pulumi.Resource]:
-        """The driver on disk, then in the kernel once everything in `before` can stand a reboot, then its cards."""
+    def _driver_on_disk(self, plan: DriverPlan, needs: Sequence[pulumi.Resource]) -> NvidiaDriver:
         want = NvidiaDriverWant(
             **self._said,
             manager=self._plan.manager,
@@ -205,23 +208,22 @@ class HostPrerequisites(pulumi.ComponentResource):
             kernel=plan.kernel,
             initramfs=plan.initramfs,
         )
-        driver = NvidiaDriver(f"{self._host}-driver", want, self._after(queue))
-        loaded = LoadedDriver(
-            f"{self._host}-loaded-driver",
-            LoadedDriverWant(
-                host=self._host,
-                loaded=plan.wanted,
-                flavour=plan.flavour,
-                reboot="allowed" if plan.reboot else "never",
-            ),
-            self._after([driver, *before]),
-            late={"on_disk": _on_disk(driver)},
-        )
-        return [loaded, *self._cards(plan, driver, [loaded])]
+        return NvidiaDriver(f"{self._host}-driver", want, self._after(needs))
 
-    def _cards(
-        self, plan: DriverPlan, driver: NvidiaDriver, needs: Sequence[pulumi.Resource]
-    ) -> Iterator[pulumi.Resource]:
+    def _driver(
+        self, plan: DriverPlan, driver: NvidiaDriver, late: Late, before: Sequence[pulumi.Resource]
+    ) -> list[pulumi.Resource]:
+        """The driver in the kernel, once everything in `before` can stand a reboot, then its cards."""
+        want = LoadedDriverWant(
+            host=self._host,
+            loaded=plan.wanted,
+            flavour=plan.flavour,
+            reboot="allowed" if plan.reboot else "never",
+        )
+        loaded = LoadedDriver(f"{self._host}-loaded-driver", want, self._after([driver, *before]), late=late)
+        return [loaded, *self._cards(plan, late, [loaded])]
+
+    def _cards(self, plan: DriverPlan, late: Late, needs: Sequence[pulumi.Resource]) -> Iterator[pulumi.Resource]:
         """What is set on the cards once their driver is loaded."""
         if plan.persistence:
             mode = PersistenceModeWant(**self._said)
@@ -238,14 +240,13 @@ class HostPrerequisites(pulumi.ComponentResource):
                 packages=list(plan.fabric_manager),
                 companions=list(plan.companions),
             )
-            late = {"on_disk": _on_disk(driver)}
             yield FabricManager(f"{self._host}-fabric-manager", want, self._after(needs), late=late)
 
-    def _cdi(self, plan: ToolkitPlan, needs: Sequence[pulumi.Resource]) -> pulumi.Resource:
+    def _cdi(self, plan: ToolkitPlan, late: Late, needs: Sequence[pulumi.Resource]) -> pulumi.Resource:
         want = CdiSpecificationWant(
             **self._said, refreshed_by=plan.refreshed_by, disabled_hooks=list(plan.disabled_hooks)
         )
-        return CdiSpecification(f"{self._host}-cdi", want, self._after(needs))
+        return CdiSpecification(f"{self._host}-cdi", want, self._after(needs), late=late)
 
 
 def _on_disk(driver: NvidiaDriver) -> pulumi.Output[str]:

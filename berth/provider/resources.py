@@ -264,8 +264,14 @@ class CdiSpecification(_Resource):
 
     kind = "berth:host:CdiSpecification"
 
-    def __init__(self, name: str, want: CdiSpecificationWant, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, want, opts)
+    def __init__(
+        self,
+        name: str,
+        want: CdiSpecificationWant,
+        opts: pulumi.ResourceOptions | None = None,
+        late: Late | None = None,
+    ) -> None:
+        super().__init__(name, want, opts, late)
 
 
 class NvidiaDriver(_Resource):

@@ -66,12 +66,14 @@ class CdiSpecificationWant(Want):
     than its driver, which would give such a card libraries that it cannot use.
 
     `problems`, `duplicates` (other files of the same kind), `units` and `drop_in` are there to be observed; a drop-in
-    is not loaded where an update was cut before systemd read it.
+    is not loaded where an update was cut before systemd read it. `on_disk` is not compared: a change of the driver on
+    disk makes this looked at again.
     """
 
     kind: str = "nvidia.com/gpu"
     refreshed_by: Literal["unit", "nobody"] = "unit"
     disabled_hooks: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,60}$")]] = []
+    on_disk: str = ""
     problems: list[str] = []
     duplicates: list[str] = []
     units: Literal["enabled", "disabled"] = "enabled"
@@ -103,6 +105,7 @@ class CdiSpecification(FactOperation[CdiSpecificationWant]):
     kind = "berth:host:CdiSpecification"
     wants = CdiSpecificationWant
     replace = frozenset({"host", "kind", "refreshed_by"})
+    late = frozenset({"on_disk"})
 
     def identity(self, want: CdiSpecificationWant) -> str:
         """The file on its host."""
