@@ -28,7 +28,7 @@ def docker_checks(subject: Subject) -> Iterator[Check]:
         yield fail(
             "docker", f"Docker {docker.client} is installed and its daemon does not answer", "up", todo, "docker"
         )
-    elif not known.at_least(docker.version, known.OLDEST_DOCKER):
+    elif subject.needs_toolkit and not known.at_least(docker.version, known.OLDEST_DOCKER):
         must = f"{known.OLDEST_DOCKER} or newer, the first with CDI"
         yield fail("docker", f"Docker is {docker.version}", must, subject.install("docker", by_hand), "docker")
     elif not docker.usable and not subject.facts.root:

@@ -97,17 +97,17 @@ encode "$folder/run"
 encode "$folder/runner.sh"
 encode "$folder/create"
 encode "$folder/made"
-id=
-if command -v docker > /dev/null; then id=$(docker ps --all --quiet --no-trunc --filter "name=^/$name\$"); fi
-if [ -n "$id" ]; then
-  said=$(docker container inspect --format "$seen" "$id" 2> /dev/null) || said=unlike
-  printf '%s\n' "$said"
+said=
+if command -v docker > /dev/null; then
   state='{{with .State}}{{.Running}} {{.Paused}} {{.Restarting}} {{.Pid}} {{.ExitCode}} {{.OOMKilled}}{{end}}'
-  docker container inspect --format "$state {{.RestartCount}}" "$id"
-  docker container inspect --format '{{index .Config.Labels "dev.berth.definition"}}' "$id"
-else
-  echo; echo; echo
+  state="$state {{.RestartCount}}
+{{with index .Config.Labels \"dev.berth.definition\"}}{{.}}{{else}}none{{end}}"
+  said=$(docker container inspect --format "$seen
+$state" "$name" 2> /dev/null) || # it lacks what all of ours have, or there is none
+    said=$(docker container inspect --format "unlike
+$state" "$name" 2> /dev/null) || said=
 fi
+if [ -n "$said" ]; then printf '%s\n' "$said"; else echo; echo; echo; fi
 if [ -f "$folder/state/exits" ]; then
   wc -l < "$folder/state/exits"; tail -n 1 "$folder/state/exits" | cut -d' ' -f2
 else
@@ -115,8 +115,8 @@ else
 fi
 if [ -f "$folder/state/ready" ]; then echo yes; else echo no; fi
 date +%s%N
-if [ -n "$id" ] && [ -n "$4" ]; then
-  docker logs --timestamps --tail 1000 --since "$4" "$id" 2>&1 | cut -b 1-4000 | base64 | tr -d '\n'
+if [ -n "$said" ] && [ -n "$4" ]; then
+  docker logs --timestamps --tail 1000 --since "$4" "$name" 2>&1 | cut -b 1-4000 | base64 | tr -d '\n'
 fi
 echo
 """
