@@ -1,74 +1,68 @@
-"""All operations, by the Pulumi type of their resources."""
+"""All operations, by the Pulumi type of their resources; each is imported when it is asked for first.
+
+A preview of one part of a stack then does not wait for the operations of all others.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any, Final
 
 from berth.provider.operation import Operation
-from berth.provider.operations.cdi_specification import CdiSpecification
-from berth.provider.operations.certificate import Certificate
-from berth.provider.operations.container_toolkit import ContainerToolkit
-from berth.provider.operations.directory import Directory
-from berth.provider.operations.docker_configuration import DockerConfiguration
-from berth.provider.operations.docker_engine import DockerEngine
-from berth.provider.operations.docker_image import DockerImage
-from berth.provider.operations.fabric_manager import FabricManager
-from berth.provider.operations.file import File
-from berth.provider.operations.gateway_configuration import GatewayConfiguration
-from berth.provider.operations.hub_model import HubModel
-from berth.provider.operations.key import Key
-from berth.provider.operations.limits import Limits
-from berth.provider.operations.load_test import LoadTest
-from berth.provider.operations.loaded_driver import LoadedDriver
-from berth.provider.operations.nvidia_driver import NvidiaDriver
-from berth.provider.operations.package_repository import PackageRepository
-from berth.provider.operations.packages import Packages
-from berth.provider.operations.persistence_mode import PersistenceMode
-from berth.provider.operations.power_limit import PowerLimit
-from berth.provider.operations.process import Process
-from berth.provider.operations.python_environment import PythonEnvironment
-from berth.provider.operations.ready import Ready
-from berth.provider.operations.replica import Replica
-from berth.provider.operations.smoke_test import SmokeTest
-from berth.provider.operations.supervisor import Supervisor
-from berth.provider.operations.sysctl import Sysctl
-from berth.provider.operations.systemd_unit import SystemdUnit
-from berth.provider.operations.unattended_upgrades import UnattendedUpgrades
-from berth.provider.operations.user import User
-from berth.provider.operations.workspace import Workspace
 
-_ALL: tuple[Operation[Any], ...] = (
-    CdiSpecification(),
-    Certificate(),
-    ContainerToolkit(),
-    Directory(),
-    DockerConfiguration(),
-    DockerEngine(),
-    DockerImage(),
-    FabricManager(),
-    File(),
-    GatewayConfiguration(),
-    HubModel(),
-    Key(),
-    Limits(),
-    LoadTest(),
-    LoadedDriver(),
-    NvidiaDriver(),
-    PackageRepository(),
-    Packages(),
-    PersistenceMode(),
-    PowerLimit(),
-    Process(),
-    PythonEnvironment(),
-    Ready(),
-    Replica(),
-    SmokeTest(),
-    Supervisor(),
-    Sysctl(),
-    SystemdUnit(),
-    UnattendedUpgrades(),
-    User(),
-    Workspace(),
-)
+_MODULES: Final = {
+    "berth:host:CdiSpecification": "cdi_specification",
+    "berth:gateway:Certificate": "certificate",
+    "berth:host:ContainerToolkit": "container_toolkit",
+    "berth:host:Directory": "directory",
+    "berth:host:DockerConfiguration": "docker_configuration",
+    "berth:host:DockerEngine": "docker_engine",
+    "berth:docker:Image": "docker_image",
+    "berth:host:FabricManager": "fabric_manager",
+    "berth:host:File": "file",
+    "berth:gateway:Configuration": "gateway_configuration",
+    "berth:model:HubModel": "hub_model",
+    "berth:gateway:Key": "key",
+    "berth:host:Limits": "limits",
+    "berth:serving:LoadTest": "load_test",
+    "berth:host:LoadedDriver": "loaded_driver",
+    "berth:host:NvidiaDriver": "nvidia_driver",
+    "berth:host:PackageRepository": "package_repository",
+    "berth:host:Packages": "packages",
+    "berth:host:PersistenceMode": "persistence_mode",
+    "berth:host:PowerLimit": "power_limit",
+    "berth:host:Process": "process",
+    "berth:host:PythonEnvironment": "python_environment",
+    "berth:host:Ready": "ready",
+    "berth:serving:Replica": "replica",
+    "berth:serving:SmokeTest": "smoke_test",
+    "berth:host:Supervisor": "supervisor",
+    "berth:host:Sysctl": "sysctl",
+    "berth:host:SystemdUnit": "systemd_unit",
+    "berth:host:UnattendedUpgrades": "unattended_upgrades",
+    "berth:host:User": "user",
+    "berth:host:Workspace": "workspace",
+}
+"""The module of each in `operations/`; its class is named as the module is."""
 
-OPERATIONS = {operation.kind: operation for operation in _ALL}
+
+class _Operations(Mapping[str, Operation[Any]]):
+    def __init__(self) -> None:
+        self._made: dict[str, Operation[Any]] = {}
+
+    def __getitem__(self, kind: str) -> Operation[Any]:
+        if kind not in self._made:
+            module = _MODULES[kind]
+            name = module.title().replace("_", "")
+            self._made[kind] = getattr(import_module(f"berth.provider.operations.{module}"), name)()
+        return self._made[kind]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __len__(self) -> int:
+        return len(_MODULES)
+
+
+OPERATIONS: Final = _Operations()
