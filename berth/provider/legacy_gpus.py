@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 from berth.catalogue.docker import GPUS_BY_CDI_SINCE, OLDEST_TOOLKIT, at_least
 from berth.facts import HostFacts
+from berth.provider.command import Command
+from berth.provider.errors import CommandFailed
+from berth.provider.host import Host
 
 _SCOPE = re.compile(r"/(?:docker|libpod|cri-containerd|crio)-([0-9a-f]{12,})\.scope(?!/berth-)")
 """The gathering of facts adds the service to the group of a container of Berth's, all of which have theirs by CDI."""
@@ -46,3 +49,13 @@ def told(facts: HostFacts, host: str) -> Sequence[str]:
         f'(perhaps {", ".join(losing)}: "Failed to initialize NVML"); make those anew afterwards'
     )
     return [line]
+
+
+async def before(host: Host, commands: Sequence[Command]) -> Sequence[str]:
+    """What is said before these commands, where one of them is a daemon-reload."""
+    if not any("daemon-reload" in word for command in commands for word in command.argv):
+        return ()
+    try:
+        return told(await host.quietly().facts(), host.name)
+    except CommandFailed:  # what a host does not say of its containers keeps nobody from a change
+        return ()

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from berth.facts import HostFacts
+from berth.provider import legacy_gpus
 from berth.provider.command import Command
 from berth.provider.diff import changes
 from berth.provider.errors import StillDiffers
@@ -116,6 +117,9 @@ class Operation(ABC, Generic[W]):
             return have
         if want is not None:
             await self.preflight(host.quietly(), want)
+        if want is None:  # of what goes, no preview speaks
+            for line in await legacy_gpus.before(host, self.steps(None, have)):
+                host.say(line)
         try:
             await self.apply(host, want, have)
         finally:

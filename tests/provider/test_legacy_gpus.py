@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from berth.facts import HostFacts
 from berth.facts.model import GpuProcess
+from berth.provider.connection.local import LocalConnection
 from berth.provider.errors import BadInput
-from berth.provider.legacy_gpus import losing_gpus, told
+from berth.provider.legacy_gpus import before, losing_gpus, told
 from berth.provider.operation import FactOperation
 from berth.provider.operations.cdi_specification import CdiSpecification, CdiSpecificationWant
 from berth.provider.operations.persistence_mode import PersistenceMode, PersistenceModeWant
 from berth.provider.operations.power_limit import PowerLimit, PowerLimitWant
+from berth.provider.operations.process import Process, ProcessWant
 from berth.provider.operations.systemd_unit import SystemdUnit, SystemdUnitWant
 from tests.facts.fixtures import recorded
 from tests.provider.operations.facts_host import known
@@ -64,6 +68,19 @@ def test_who_may_lose_them(facts: HostFacts, losing: list[str]) -> None:
 async def test_whoever_reloads_says_the_same(operation: FactOperation[Any], want: Any) -> None:
     for facts in (used(), used(version="29.2.0"), used(cgroup=f"{SCOPE}/berth-dev-engine")):
         assert list(await operation.warnings(known(facts), want)) == list(told(facts, "box"))
+
+
+@pytest.mark.parametrize(("init", "tells"), [("systemd", True), ("supervisord", False)])
+async def test_what_systemd_keeps_says_so_before_it_comes_and_when_it_goes(
+    tmp_path: Path, init: str, *, tells: bool
+) -> None:
+    keeper = {"init": init, "unit_prefix": "berth", "supervisor_folder": "/s", "supervisorctl": "/s/ctl"}
+    want = ProcessWant.model_validate(
+        {"host": "box", "name": "it", "folder": f"{tmp_path}/it", "log": f"{tmp_path}/log", "argv": ["true"], **keeper}
+    )
+    host = replace(known(used()), connection=LocalConnection("box"))
+    assert list(await Process().warnings(host, want)) == (list(told(used(), "box")) if tells else [])
+    assert list(await before(host, Process().steps(None, want))) == (list(told(used(), "box")) if tells else [])
 
 
 async def test_a_unit_of_ones_own_is_refused_for_the_same_containers() -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
+from berth.provider import legacy_gpus
 from berth.provider.command import Command, shell
 from berth.provider.docker.container import Container
 from berth.provider.docker.gpus import access, as_asked
@@ -136,6 +137,10 @@ class Process(Operation[ProcessWant]):
         """A port that somebody else listens on is found before anything is changed."""
         await refuse_others(host, want, want.service(), want.ports)
 
+    async def warnings(self, host: Host, want: ProcessWant) -> Sequence[str]:
+        """What a daemon-reload takes from others' containers."""
+        return await before_reload(host, self, want)
+
     async def apply(self, host: Host, want: ProcessWant | None, have: ProcessWant | None) -> None:
         """Runs the steps, then waits until the process is ready; one that does not start is left stopped."""
         if want is None:
@@ -151,6 +156,13 @@ class Process(Operation[ProcessWant]):
             for command in manager.stop(service):
                 await host.run(command)
             raise
+
+
+async def before_reload(host: Host, operation: Operation[S], want: S) -> Sequence[str]:
+    """What a preview says where a unit of systemd will come or change: only then is what runs looked at."""
+    if not isinstance(want.manager(), Systemd):
+        return ()
+    return await legacy_gpus.before(host, operation.steps(want, await operation.observe(host.quietly(), want)))
 
 
 async def with_cards(host: Host, want: S) -> S:

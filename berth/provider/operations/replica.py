@@ -25,7 +25,15 @@ from berth.provider.docker.gpus import as_asked, caution
 from berth.provider.errors import BadInput, ProviderError, StartFailed
 from berth.provider.host import Host
 from berth.provider.operation import Operation
-from berth.provider.operations.process import definition, forget, refuse_others, remove, restart, with_cards
+from berth.provider.operations.process import (
+    before_reload,
+    definition,
+    forget,
+    refuse_others,
+    remove,
+    restart,
+    with_cards,
+)
 from berth.provider.replica import DECLARED, GUIDES, LATER, ReplicaWant
 from berth.provider.supervision.card_memory import until_given_back
 from berth.provider.supervision.drain import drain
@@ -118,9 +126,9 @@ class Replica(Operation[ReplicaWant]):
             )
 
     async def warnings(self, host: Host, want: ReplicaWant) -> Sequence[str]:
-        """What its container may lose."""
+        """What its container may lose, and what a daemon-reload takes from others' ones."""
         if want.container is None or not want.container.gpus:
-            return ()
+            return await before_reload(host, self, want)
         said = caution(await host.facts(), want.container.gpus, where=f"{want.name} on {host.name}")
         return (said,) if said else ()
 

@@ -10,15 +10,17 @@ from berth.provider.host import Host
 from berth.provider.operation import Operation, Want
 
 # Whatever a killed update left: units of systemd first (they would start again what is stopped), then supervisord (so
-# would it), then what runs in the sessions that the runners recorded, then the folder.
+# would it), then what runs in the sessions that the runners recorded, then the folder. Only a unit that was left makes
+# systemd read its units anew, which takes the GPUs from containers that got them without CDI.
 _SWEEP = r"""
 if [ -d /run/systemd/system ]; then
   for unit in /etc/systemd/system/"$2"-*.service; do
     [ -e "$unit" ] || continue
     systemctl disable --quiet --now "$(basename -- "$unit")" 2> /dev/null || :
     rm -f -- "$unit"
-    systemctl daemon-reload
+    left=yes
   done
+  if [ -n "${left:-}" ]; then systemctl daemon-reload; fi
 fi
 end() { # kills what $1 lists until it lists nothing
   while left=$("$@") && [ -n "$left" ]; do
