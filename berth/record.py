@@ -73,12 +73,8 @@ def of_stack(host: str, stack: str | None, project: Project | None = None) -> Re
         ProviderError: it does not answer.
     """
     project = project or Project.here()
-    found = dict(_declared(host, project, stack))
-    if len(found) != 1:
-        known = f"stacks {', '.join(sorted(found))} have it; say --stack" if found else "no stack file declares it"
-        raise CannotRecord(f"host {host}: {known}; or give a machine as USER@HOST")
-    name, said = next(iter(found.items()))
-    return _recorded(host, _settings(said, name, project), name, project, _names(said))
+    name, said = declared(host, project, stack)
+    return _recorded(host, settings(said, name, project), name, project, _names(said))
 
 
 def of_machine(
@@ -98,14 +94,14 @@ def of_machine(
         ProviderError: it does not answer.
     """
     ssh = {"host": address, "user": user, **{key: value for key, value in given.items() if value is not None}}
-    settings = HostSettings.model_validate({"connection": {"ssh": ssh}, "workspace": "."})
+    way = HostSettings.model_validate({"connection": {"ssh": ssh}, "workspace": "."})
     called = "".join(letter if letter in _NAME_LETTERS else "-" for letter in (name or address).lower())
-    return _recorded(called, settings, stack, project or Project.here(), {address, address.partition(".")[0]})
+    return _recorded(called, way, stack, project or Project.here(), {address, address.partition(".")[0]})
 
 
-def _recorded(name: str, settings: HostSettings, stack: str, project: Project, names: set[str]) -> Recording:
+def _recorded(name: str, way: HostSettings, stack: str, project: Project, names: set[str]) -> Recording:
     async def ask() -> HostFacts:
-        hosts = Hosts({name: settings})
+        hosts = Hosts({name: way})
         try:
             return await hosts.reader(name).facts()
         finally:
@@ -113,6 +109,19 @@ def _recorded(name: str, settings: HostSettings, stack: str, project: Project, n
 
     facts = anonymous(asyncio.run(ask()), names)
     return Recording(Store(project.root, stack).recorded(name), facts)
+
+
+def declared(host: str, project: Project, stack: str | None) -> tuple[str, Host]:
+    """The stack that has such a host, by name, and what its file says of it.
+
+    Raises:
+        CannotRecord: no stack has the host, or several have.
+    """
+    found = dict(_declared(host, project, stack))
+    if len(found) != 1:
+        known = f"stacks {', '.join(sorted(found))} have it; say --stack" if found else "no stack file declares it"
+        raise CannotRecord(f"host {host}: {known}; or give a machine as USER@HOST")
+    return next(iter(found.items()))
 
 
 def _declared(host: str, project: Project, stack: str | None) -> Iterator[tuple[str, Host]]:
@@ -131,7 +140,12 @@ def _declared(host: str, project: Project, stack: str | None) -> Iterator[tuple[
             yield file.stem, hosts[host]
 
 
-def _settings(host: Host, stack: str, project: Project) -> HostSettings:
+def settings(host: Host, stack: str, project: Project) -> HostSettings:
+    """How a host of a stack file is reached by somebody who only looks.
+
+    Raises:
+        LifecycleError: its sudo password cannot be read.
+    """
     if host.connection == "local":
         return HostSettings(connection="local", workspace=".")
     ssh = host.connection.ssh.model_dump(exclude_none=True)

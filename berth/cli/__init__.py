@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from berth.cli import doctor, hosts, lifecycle, plan
+from berth.cli import doctor, hosts, importing, lifecycle, plan
 from berth.cli.saying import WRONG_INPUT, WrongInput, complain
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ for command in (
     schema,
 ):
     app.command()(command)
+app.command("import")(importing.bring_in)
 
 
 def main() -> None:

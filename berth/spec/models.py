@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
+from berth.spec.adoption import Adopt
 from berth.spec.engines import Engine
 from berth.spec.hosts import Place
 from berth.spec.sources import Source
@@ -120,6 +121,8 @@ class Revision(Section):
     """Which engine serves it: a name, or name and version and more."""
     place: Annotated[tuple[Place, ...], AfterValidator(_somewhere)]
     """Where replicas run."""
+    adopt: Adopt | None = None
+    """An engine that runs already and is left as it is; removed, Berth starts its own."""
     instance: Name | None = None
     """The instance type: CPU and memory of one replica."""
     quota: Name | None = None
