@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from berth.planner.notes import refusal, warning
+from berth.planner.on_cluster import check_clusters
 from berth.planner.placement import Seat, where_of
 from berth.planner.plan import Note
 from berth.spec.problems import nearest, one_of
@@ -19,7 +20,7 @@ def check(stack: Stack, profile: str, seats: Sequence[Seat]) -> Iterator[Note]:
     yield from _quotas(stack, seats)
     yield from _runtimes(seats)
     yield from _machines(stack)
-    yield from _clusters(stack, seats)
+    yield from check_clusters(stack, seats)
     yield from _clients(stack)
     yield from _traffic(stack)
 
@@ -92,8 +93,11 @@ def _runtimes(seats: Sequence[Seat]) -> Iterator[Note]:
             text = f"is an environment, and {seat.host} runs containers; must be left out, or an image be named"
             yield refusal(f"{seat.where}.engine.environment", text)
         if seat.on_cluster and source.kind in {"path", "random"}:
-            text = f"is on a host, and {seat.host} is a cluster; must be hub, s3 or oci"
+            text = f"is on a host, and {seat.host} is a cluster; must be hub, s3, oci or pvc"
             yield refusal(f"{seat.where}.source.{source.kind}", text)
+        if not seat.on_cluster and source.kind == "pvc":
+            text = f"is on a cluster, and {seat.host} is a host; must be hub or path"
+            yield refusal(f"{seat.where}.source.pvc", text)
 
 
 def _machines(stack: Stack) -> Iterator[Note]:
@@ -106,30 +110,6 @@ def _machines(stack: Stack) -> Iterator[Note]:
         if other != name:
             text = f"reaches the same machine as hosts.{other}, must be another; use one of the two names for both"
             yield refusal(f"hosts.{name}.connection", text)
-
-
-def _clusters(stack: Stack, seats: Sequence[Seat]) -> Iterator[Note]:
-    """Kinds of GPU that a cluster does not have, or has too few of."""
-    used: dict[tuple[str, str], int] = {}
-    for seat in seats:
-        if not seat.on_cluster:
-            continue
-        kinds = [kind.model for kind in stack.clusters[seat.host].gpus]
-        if seat.gpu is not None and seat.gpu not in kinds:
-            text = f"is {seat.gpu}, must be one of the cluster's gpus: {', '.join(kinds) or 'none are said'}"
-            yield refusal(f"{seat.where}.place.gpu", text)
-        elif seat.gpu is None and len(kinds) > 1:
-            text = f"is not said, and {seat.host} has {', '.join(kinds)}: {kinds[0]} is planned for; name one"
-            yield warning(f"{seat.where}.place.gpu", text)
-        if kinds:
-            key = (seat.host, seat.gpu or kinds[0])
-            used[key] = used.get(key, 0) + seat.size
-    for name, cluster in stack.clusters.items():
-        for number, kind in enumerate(cluster.gpus):
-            wanted = used.get((name, kind.model), 0)
-            if "count" in kind.model_fields_set and wanted > kind.count:
-                text = f"is {kind.count}, {wanted} are used; must be at least {wanted}; use fewer replicas"
-                yield refusal(f"clusters.{name}.gpus[{number}].count", text)
 
 
 def _clients(stack: Stack) -> Iterator[Note]:

@@ -35,6 +35,7 @@ class Seat:
     tensor: int
     pipeline: int
     port: int | None
+    place: Place
     address: str = "127.0.0.1"
 
     @property
@@ -87,7 +88,7 @@ class Placement:
                         on_cluster=on_cluster,
                         in_container=on_cluster or self._stack.hosts[host].runtime == "docker",
                         gpu=place.gpu, cards=dealt, tensor=tensor, pipeline=pipeline, port=place.port,
-                        address=place.address,
+                        address=place.address, place=place,
                     )  # fmt: skip
                     index += 1
 

@@ -86,8 +86,33 @@ class HostPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TolerationPlan:
+    """A taint of nodes that pods with GPUs put up with."""
+
+    key: str
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str | None = None
+    effect: str | None = "NoSchedule"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConnectionPlan:
+    """A bucket of S3 with the names of the secrets that open it."""
+
+    bucket: str
+    endpoint: str
+    region: str
+    access_key: str
+    secret_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterPlan:
-    """One Kubernetes cluster; a replica on it has the cluster's name as its host, no cards and port 8080."""
+    """One Kubernetes cluster; a replica on it has the cluster's name as its host, no cards and port 8080.
+
+    `version` is KServe's, None where the stack file leaves it to the cluster. `spare` says how many cards of each
+    resource no model uses; a resource of which the stack file gives no number is not in it.
+    """
 
     name: str
     kind: Literal["kserve", "openshift-ai"]
@@ -95,6 +120,15 @@ class ClusterPlan:
     mode: Literal["standard", "knative"]
     kubeconfig: str | None = None
     context: str | None = None
+    version: str | None = None
+    create_namespace: bool = False
+    adopt: bool = False
+    expose: bool = False
+    runtime_class: str | None = None
+    display_name: str | None = None
+    tolerations: tuple[TolerationPlan, ...] = ()
+    connections: Mapping[str, DataConnectionPlan] = field(default_factory=dict)
+    spare: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +170,15 @@ class OciWeights:
     image: str
 
 
-Weights = HubWeights | PathWeights | RandomWeights | S3Weights | OciWeights
+@dataclass(frozen=True, kw_only=True)
+class PvcWeights:
+    """A model folder of a volume claim in a cluster's namespace."""
+
+    claim: str
+    path: str = ""
+
+
+Weights = HubWeights | PathWeights | RandomWeights | S3Weights | OciWeights | PvcWeights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,11 +224,39 @@ class EnginePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class InstancePlan:
-    """What a container may use at most; None is as much as there is, or Docker's own size of shared memory."""
+    """What a container may use at most; None is as much as there is, or Docker's own size of shared memory.
+
+    `least_cpus` and `least_memory` are what a cluster keeps for it.
+    """
 
     cpus: float | None = None
     memory: Bytes | None = None
     shared_memory: Bytes | None = None
+    least_cpus: float | None = None
+    least_memory: Bytes | None = None
+
+
+POD_ADAPTERS = "/mnt/adapters"
+"""Where LoRA adapters lie in a pod; beside the model, since KServe wants one folder above all that it downloads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodPlan:
+    """What a replica on a cluster is, beside its engine.
+
+    `gpus` are cards of the kind `resource` on nodes with the labels `nodes`; `runtime` names a ServingRuntime that is
+    there already; `parked` keeps everything but the pods; `weights` are what the engine reads at its start, None where
+    nothing is known of the model; `adapters` are where those of `ReplicaPlan.adapters` come from.
+    """
+
+    gpus: int
+    resource: str = "nvidia.com/gpu"
+    nodes: Mapping[str, str] = field(default_factory=dict)
+    runtime: str | None = None
+    parked: bool = False
+    service: Literal["inference", "llm"] = "inference"
+    weights: Bytes | None = None
+    adapters: tuple[Weights, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,8 +265,8 @@ class ReplicaPlan:
 
     `arguments` are the engine's own flags without their dashes, in rendering order and without model, host and port,
     which the component adds. `environment` holds plain values, `secrets` maps an environment name to a secret's name.
-    `address` is where its port listens, `adapters` are folders of the host that the arguments name. Times are in
-    seconds.
+    `address` is where its port listens, `adapters` are folders of the host that the arguments name, `pod` what it is on
+    a cluster. Times are in seconds.
     """
 
     model: str
@@ -220,11 +290,22 @@ class ReplicaPlan:
     address: str = "127.0.0.1"
     adapters: tuple[str, ...] = ()
     instance: InstancePlan | None = None
+    pod: PodPlan | None = None
 
     @property
     def name(self) -> str:
         """The replica's name, unique in the stack: `qwen-main-0`."""
         return f"{self.model}-{self.revision}-{self.index}"
+
+    @property
+    def service_name(self) -> str:
+        """What its revision is called on a cluster."""
+        return service_name(self.model, self.revision)
+
+
+def service_name(model: str, revision: str) -> str:
+    """What a revision is called on a cluster; one called `main` has the model's own name."""
+    return model if revision == "main" else f"{model}-{revision}"
 
 
 @dataclass(frozen=True, kw_only=True)

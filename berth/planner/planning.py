@@ -21,8 +21,9 @@ from berth.planner.driver import wanted_version
 from berth.planner.facts import driver_of
 from berth.planner.monitoring import monitoring
 from berth.planner.notes import refusal, remark, warning
+from berth.planner.on_cluster import clusters
 from berth.planner.placement import Placement, with_ports
-from berth.planner.plan import Card, ClusterPlan, HostPlan, Local, Note, Plan, ReplicaPlan, Ssh
+from berth.planner.plan import Card, HostPlan, Local, Note, Plan, ReplicaPlan, Ssh
 from berth.planner.prerequisites import declared, prerequisites
 from berth.planner.readiness import Subject, missing
 from berth.planner.replicas import Replicas, setup_of, version_of
@@ -81,7 +82,7 @@ def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts
     notes += check(stack, profile, seats)
     wanted = [(seat, version_of(seat), known[seat.model, seat.revision]) for seat in seats]
     sizes, verdicts = sized(wanted, slots, kinds, profile)
-    writer = Replicas(stack, profile, verdicts, notes)
+    writer = Replicas(stack, profile, seats, verdicts, notes)
     replicas = tuple(writer.write(one, order) for order, one in enumerate(sizes))
     door = gateway(stack, replicas, notes)
     notes += _compatibility(stack, sizes, facts)
@@ -103,7 +104,7 @@ def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts
         cards=verdicts,
         notes=tuple(dict.fromkeys(notes)),
         secrets=frozenset(_secrets(stack)),
-        clusters=dict(_clusters(stack)),
+        clusters=clusters(stack, seats),
         unbuilt=tuple(f"{where}: {text}" for where, text in missing),
     )
 
@@ -239,21 +240,6 @@ def host_plan(name: str, host: Host, cards: tuple[Card, ...] = ()) -> HostPlan:
     )
 
 
-def _clusters(stack: Stack) -> Iterator[tuple[str, ClusterPlan]]:
-    for name, cluster in stack.clusters.items():
-        yield (
-            name,
-            ClusterPlan(
-                name=name,
-                kind=cluster.kind,
-                namespace=cluster.namespace,
-                mode=cluster.mode,
-                kubeconfig=cluster.kubeconfig,
-                context=cluster.context,
-            ),
-        )
-
-
 def _secrets(stack: Stack) -> Iterator[str]:
     """The name of every secret the stack uses."""
     for host in stack.hosts.values():
@@ -262,6 +248,8 @@ def _secrets(stack: Stack) -> Iterator[str]:
     for cluster in stack.clusters.values():
         if cluster.kubeconfig is not None:
             yield cluster.kubeconfig
+        for opened in cluster.connections.values():
+            yield from (opened.access_key, opened.secret_key)
     for model in stack.models.values():
         for revision in model.revisions.values():
             adapters = revision.lora.adapters if revision.lora is not None else ()

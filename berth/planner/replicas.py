@@ -13,8 +13,10 @@ from berth.engines.contract import Adapter, Device, Intent, Rendered
 from berth.engines.registry import ENGINES
 from berth.planner.compatibility import Setup
 from berth.planner.notes import refusal, remark, warning
+from berth.planner.on_cluster import pod_of, resource_of, spare_cards
 from berth.planner.placement import Seat
 from berth.planner.plan import (
+    POD_ADAPTERS,
     EnginePlan,
     ExistingEngine,
     HubWeights,
@@ -25,6 +27,8 @@ from berth.planner.plan import (
     OciWeights,
     PackagedEngine,
     PathWeights,
+    PodPlan,
+    PvcWeights,
     RandomWeights,
     ReplicaPlan,
     S3Weights,
@@ -60,8 +64,12 @@ def device_of(seat: Seat) -> Device:
 class Replicas:
     """Writes sized replicas as the plan says them; what is wrong with them goes to `notes`."""
 
-    def __init__(self, stack: Stack, profile: str, cards: Sequence[CardVerdict], notes: list[Note]) -> None:
+    def __init__(
+        self, stack: Stack, profile: str, seats: Sequence[Seat], cards: Sequence[CardVerdict], notes: list[Note]
+    ) -> None:
         self._models, self._instances, self._profile, self._notes = stack.models, stack.instances, profile, notes
+        self._clusters = stack.clusters
+        self._spare = {name: spare_cards(name, said, seats) for name, said in stack.clusters.items()}
         self._cards = {(card.host, card.index): card for card in cards}
         self._rendered: dict[tuple[str, Intent], Rendered] = {}
 
@@ -96,7 +104,8 @@ class Replicas:
             max_concurrency=spec.concurrency or _DEFAULT_CONCURRENCY,
             memory=one.memory,
             address=seat.address,
-            adapters=tuple(_where(held.source) for held in spec.lora.adapters) if spec.lora is not None else (),
+            adapters=tuple(adapter.path for adapter in adapters_of(seat)),
+            pod=self._pod(one),
             instance=_instance(self._instances.get(spec.instance or "")),
         )
 
@@ -115,14 +124,23 @@ class Replicas:
             ]
         return self._rendered[key]
 
+    def _pod(self, one: Sized) -> PodPlan | None:
+        """What the replica is on its cluster; None on a host."""
+        seat, lora = one.seat, one.seat.spec.lora
+        if not seat.on_cluster or seat.host not in self._clusters:
+            return None
+        where = f"{seat.where}.lora"
+        adapters = tuple(weights_of(held.source, where, self._notes) for held in lora.adapters) if lora else ()
+        return pod_of(one, self._clusters[seat.host], adapters)
+
     def _on_change(self, one: Sized) -> OnChange:
         """How the replica is replaced; `auto` is surge where old and new fit side by side, hold elsewhere."""
         said = self._models[one.seat.model].on_change
         if said not in {"surge", "auto"}:
             return "refuse" if said == "refuse" else "hold"
-        room = self._room_for_two(one)
+        room = self._spare_cards(one) if one.seat.on_cluster else self._room_for_two(one)
         if said == "auto":
-            return "surge" if room is True and not one.seat.on_cluster else "hold"
+            return "surge" if room is True else "hold"
         if room is False and one.memory is not None:
             text = (
                 f"is surge, must be hold or refuse: a second {one.memory.used} beside the running one does not fit "
@@ -130,6 +148,11 @@ class Replicas:
             )
             self._notes.append(refusal(f"models.{one.seat.model}.on_change", text))
         return "surge"
+
+    def _spare_cards(self, one: Sized) -> bool | None:
+        """Whether a cluster has the cards for one more; None when the stack file does not say how many it has."""
+        left = self._spare.get(one.seat.host, {}).get(resource_of(one.seat, self._clusters[one.seat.host]))
+        return None if left is None else left >= one.seat.size
 
     def _room_for_two(self, one: Sized) -> bool | None:
         """Whether each of its cards has room for the replica once more; None when that is not known."""
@@ -149,7 +172,13 @@ def open_port(seat: Seat) -> Iterator[Note]:
 def _instance(said: Instance | None) -> InstancePlan | None:
     if said is None:
         return None
-    return InstancePlan(cpus=said.cpu_limit, memory=said.memory_limit, shared_memory=said.shared_memory)
+    return InstancePlan(
+        cpus=said.cpu_limit,
+        memory=said.memory_limit,
+        shared_memory=said.shared_memory,
+        least_cpus=said.cpu,
+        least_memory=said.memory,
+    )
 
 
 def intent_of(one: Sized, device: Device, profile: str) -> Intent:
@@ -175,7 +204,7 @@ def intent_of(one: Sized, device: Device, profile: str) -> Intent:
         pipeline_parallel=seat.pipeline,
         data_parallel=spec.parallel.data,
         expert_parallel=spec.parallel.expert,
-        lora=tuple(Adapter(name=held.name, path=_where(held.source)) for held in lora.adapters) if lora else (),
+        lora=adapters_of(seat),
         max_loras=lora.max_loras if lora is not None else None,
         max_lora_rank=lora.max_rank if lora is not None else None,
         model_impl=spec.model_impl,
@@ -186,6 +215,15 @@ def intent_of(one: Sized, device: Device, profile: str) -> Intent:
         kv_cache=None if cache is None else int(cache),  # a flag is a bare number; Bytes print with their unit
         kv_tokens=one.memory.kv_tokens if one.memory is not None and cache is not None else None,
         card_memory=int(one.gpu.cuda_total) if one.gpu is not None else None,
+    )
+
+
+def adapters_of(seat: Seat) -> tuple[Adapter, ...]:
+    """The LoRA adapters with the folders that the engine reads them from."""
+    held = seat.spec.lora.adapters if seat.spec.lora is not None else ()
+    return tuple(
+        Adapter(name=one.name, path=f"{POD_ADAPTERS}/{number}" if seat.on_cluster else _where(one.source))
+        for number, one in enumerate(held)
     )
 
 
@@ -224,6 +262,9 @@ def weights_of(source: Source, where: str, notes: list[Note]) -> Weights:
         return S3Weights(url=source.s3, connection=source.connection)
     if source.oci is not None:
         return OciWeights(image=source.oci)
+    if source.pvc is not None:
+        claim, _, path = source.pvc.strip("/").partition("/")
+        return PvcWeights(claim=claim, path=path)
     shape = str(source.random)
     if shape not in random_model.SHAPES:
         near = nearest(shape, random_model.SHAPES)

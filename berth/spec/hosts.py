@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from berth.spec.prerequisites import Prerequisites
-from berth.spec.values import Count, Index, Name, Port, SecretName, Section, Size, Text, lacking, wrong
+from berth.spec.values import (
+    RESOURCE,
+    RUNTIME,
+    Count,
+    Index,
+    Name,
+    Port,
+    SecretName,
+    Section,
+    Size,
+    Text,
+    lacking,
+    wrong,
+)
 
 
 class Ssh(Section):
@@ -100,23 +114,59 @@ class Toleration(Section):
     """The taint's effect."""
 
 
+class ClusterGpus(Gpus):
+    """Like GPUs of a cluster's nodes."""
+
+    resource: Annotated[str, Field(pattern=RESOURCE)] = "nvidia.com/gpu"
+    """The name under which nodes offer them; a slice by MIG has another, such as nvidia.com/mig-1g.10gb."""
+    nodes: Mapping[Text, Text] = Field(default_factory=dict)
+    """Labels of the nodes that have them, where a cluster has several kinds."""
+
+
+class DataConnection(Section):
+    """Where a bucket of S3 is and who may read it; it becomes a secret of the namespace, in the platform's form."""
+
+    bucket: Text
+    """The bucket."""
+    endpoint: Annotated[Text, Field(pattern=r"^https?://[^/\s]+/?$")] = "https://s3.amazonaws.com"
+    """The storage's address."""
+    region: Text = "us-east-1"
+    """The bucket's region."""
+    access_key: SecretName
+    """The secret with the access key's id."""
+    secret_key: SecretName
+    """The secret with the access key itself."""
+
+
 class Cluster(Section):
     """One Kubernetes cluster with KServe, or Red Hat OpenShift AI."""
 
     kind: Literal["kserve", "openshift-ai"] = "kserve"
     """Which platform the cluster runs."""
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")] | None = None
+    """The release of KServe there, in quotes; left out, as found on the cluster, or the newest that Berth knows."""
     kubeconfig: SecretName | None = None
     """The secret that holds the kubeconfig; left out, kubectl's own configuration is used."""
     context: Text | None = None
     """The kubeconfig's context."""
     namespace: Name
     """The namespace in which models are made."""
+    create_namespace: bool = False
+    """Make the namespace, and remove it with the stack."""
+    adopt: bool = False
+    """Take over objects of the same names that are there already; otherwise they are refused."""
     mode: Literal["standard", "knative"] = "standard"
     """KServe's deployment mode (before: RawDeployment and Serverless)."""
-    gpus: tuple[Gpus, ...] = ()
+    expose: bool = False
+    """Give each model an address of its own outside the cluster; behind a gateway nobody needs it."""
+    gpus: tuple[ClusterGpus, ...] = ()
     """The kinds of GPU that the cluster's nodes have."""
+    runtime_class: Name | None = None
+    """The RuntimeClass of pods with GPUs, such as nvidia on k3s."""
     tolerations: tuple[Toleration, ...] = (Toleration(key="nvidia.com/gpu"),)
     """Taints that pods with GPUs put up with."""
+    connections: Mapping[Name, DataConnection] = Field(default_factory=dict)
+    """Data connections that Berth makes; others that models name must be in the namespace already."""
     display_name: Text | None = None
     """The serving runtime's name in the OpenShift AI dashboard; its resource name follows from model and revision."""
 
@@ -157,6 +207,18 @@ class Quota(Section):
     """GPUs in all, over every replica of every model with this quota."""
 
 
+_OF_HOSTS = {
+    "port": "each pod has an address of its own",
+    "address": "each pod has an address of its own",
+}
+_OF_CLUSTERS = {
+    "gpu": "a host's cards are known by index",
+    "runtime": "it is for clusters",
+    "service": "it is for clusters",
+}
+"""Keys of a place that only make sense on one of the two, and why."""
+
+
 class Place(Section):
     """Where replicas of a model run: on one host, on every host of a group, or on a cluster."""
 
@@ -179,6 +241,10 @@ class Place(Section):
     """The address on which the engine's port listens; 0.0.0.0 opens it to the network, with no key asked."""
     gpu: Text | None = None
     """On a cluster with several kinds of GPU, the kind to use."""
+    runtime: Annotated[str, Field(pattern=RUNTIME)] | None = None
+    """On a cluster, the resource name of a ServingRuntime that is there already; left out, Berth makes one."""
+    service: Literal["inference", "llm"] = "inference"
+    """On a cluster, what KServe is given: an InferenceService or an LLMInferenceService."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Place:
@@ -193,12 +259,18 @@ class Place(Section):
             raise wrong("is a list, must be a number: a cluster chooses the cards itself", "gpus")
         if self.port is not None and (self.replicas > 1 or self.group is not None):
             raise wrong("is given for several replicas, must be left out or given for one alone", "port")
-        if self.port is not None and self.cluster is not None:
-            raise wrong("is given on a cluster, must be left out: each pod has an address of its own", "port")
-        if "address" in self.model_fields_set and self.cluster is not None:
-            raise wrong("is given on a cluster, must be left out: each pod has an address of its own", "address")
-        if self.gpu is not None and self.cluster is None:
-            raise wrong("is given on a host, must be left out: a host's cards are known by index", "gpu")
+        return self
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Place:
+        for key, why in _OF_HOSTS.items() if self.cluster is not None else ():
+            if key in self.model_fields_set:
+                raise wrong(f"is given on a cluster, must be left out: {why}", key)
+        for key, why in _OF_CLUSTERS.items() if self.cluster is None else ():
+            if key in self.model_fields_set:
+                raise wrong(f"is given on a host, must be left out: {why}", key)
+        if self.runtime is not None and self.service == "llm":
+            raise wrong("is given beside service: llm, must be one of the two: the latter has no runtime", "runtime")
         return self
 
     @property

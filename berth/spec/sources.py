@@ -49,17 +49,23 @@ def _folder(value: str) -> str:
     return value
 
 
+def _claim(value: str) -> str:
+    if re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(/[A-Za-z0-9._-]+)*/?", value) is None or ".." in value:
+        raise wrong(f"is {value!r}, must be a volume claim's name and a folder in it, such as weights/granite-7b")
+    return value
+
+
 Image = Annotated[Text, AfterValidator(_image)]
 """A container image by tag or digest, never `latest`."""
 
 Folder = Annotated[Text, AfterValidator(_folder)]
 """A folder on the host."""
 
-KINDS = ("hub", "path", "random", "s3", "oci")
+KINDS = ("hub", "path", "random", "s3", "oci", "pvc")
 
 
 class Source(Section):
-    """Where a model's weights come from: one of hub, path, random, s3 and oci."""
+    """Where a model's weights come from: one of hub, path, random, s3, oci and pvc."""
 
     hub: Annotated[Text, AfterValidator(_repository)] | None = None
     """A repository of the Hugging Face hub."""
@@ -79,6 +85,8 @@ class Source(Section):
     """The cluster's data connection (a secret of the namespace) for s3."""
     oci: Image | None = None
     """An OCI image that holds the model."""
+    pvc: Annotated[Text, AfterValidator(_claim)] | None = None
+    """A folder of a volume claim in the cluster's namespace: claim/folder."""
     shape: Text | None = None
     """A model of the catalogue that has the same shape, for weights that cannot be read while planning."""
 
@@ -86,7 +94,7 @@ class Source(Section):
     @classmethod
     def _not_elsewhere(cls, value: Any) -> Any:
         if isinstance(value, dict) and "modelscope" in value:
-            text = "is not supported, must be hub, path, random, s3 or oci; most of its models are on the hub too"
+            text = "is not supported, must be hub, path, random, s3, oci or pvc; most of its models are on the hub too"
             raise wrong(text, "modelscope")
         return value
 
@@ -110,5 +118,5 @@ class Source(Section):
 
     @property
     def kind(self) -> str:
-        """Which of hub, path, random, s3 and oci it is."""
+        """Which of hub, path, random, s3, oci and pvc it is."""
         return next(kind for kind in KINDS if getattr(self, kind) is not None)

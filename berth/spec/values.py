@@ -72,6 +72,8 @@ _TEXT = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 _WORD = r"^[a-z0-9][a-z0-9_-]{0,40}$"
 FLAG = r"^(--)?[A-Za-z][A-Za-z0-9_.-]{0,99}$"
 PREFIX = r"^/([A-Za-z0-9._-]+/)+$"
+RESOURCE = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+RUNTIME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
 
 MEANINGS = {
     _NAME: "lower-case letters, digits and dashes, at most 40, such as qwen-3b",
@@ -81,6 +83,9 @@ MEANINGS = {
     _VARIABLE: "a variable name: letters, digits and underscores, such as HF_HOME",
     _WORD: "one lower-case word, such as fp8",
     FLAG: "the name of a flag, with or without its dashes",
+    RESOURCE: "the name of a resource of nodes, such as nvidia.com/gpu",
+    RUNTIME: "a ServingRuntime's resource name (lower case, as `kubectl get servingruntimes` lists it), "
+    "not the name that the dashboard shows",
     PREFIX: "a path that starts and ends with a slash, such as /qwen/",
     _TEXT: "one line of text that is not empty",
 }

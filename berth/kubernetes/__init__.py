@@ -1,0 +1,17 @@
+"""From a plan to the Kubernetes objects of one cluster. Pure: nothing is read, nothing is sent."""
+
+from berth.kubernetes.manifest import file_name, to_yaml
+from berth.kubernetes.objects import NEWEST, kserve_version, objects
+from berth.kubernetes.values import Object, filled, placeholder, secret_names
+
+__all__ = [
+    "NEWEST",
+    "Object",
+    "file_name",
+    "filled",
+    "kserve_version",
+    "objects",
+    "placeholder",
+    "secret_names",
+    "to_yaml",
+]

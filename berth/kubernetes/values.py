@@ -1,0 +1,72 @@
+"""The values that Kubernetes objects are made of: metadata, quantities, placeholders for secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from berth.catalogue.units import Bytes
+
+Object = dict[str, Any]
+"""One Kubernetes object, or a part of one, as plain JSON values."""
+
+MODEL_LABEL = "dev.berth/model"
+REVISION_LABEL = "dev.berth/revision"
+STACK_LABEL = "dev.berth/stack"
+MANAGED_LABEL = "app.kubernetes.io/managed-by"
+
+_PLACEHOLDER = re.compile(r"\$\{secret:([a-z0-9_]+)\}")
+_UNITS = (("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10))
+
+
+def metadata(
+    name: str,
+    namespace: str | None,
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str] | None = None,
+) -> Object:
+    """The metadata of an object; None as the namespace is an object of the whole cluster."""
+    found: Object = {"name": name}
+    if namespace is not None:
+        found["namespace"] = namespace
+    found["labels"] = dict(labels)
+    if annotations:
+        found["annotations"] = dict(annotations)
+    return found
+
+
+def memory(size: Bytes) -> str:
+    """An amount of memory in the largest unit that holds it whole."""
+    for unit, factor in _UNITS:
+        if size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(int(size))
+
+
+def cpu(cores: float) -> str:
+    """An amount of CPU: whole cores, or thousandths of one."""
+    return str(int(cores)) if cores == int(cores) else f"{round(cores * 1000)}m"
+
+
+def placeholder(secret: str) -> str:
+    """What stands in an object in place of a secret's value; `filled` puts it in."""
+    return f"${{secret:{secret}}}"
+
+
+def secret_names(one: Object) -> Iterator[str]:
+    """The names of the secrets whose values an object waits for."""
+    for text in one.get("stringData", {}).values():
+        yield from _PLACEHOLDER.findall(text)
+
+
+def filled(one: Object, values: Mapping[str, str]) -> Object:
+    """The object with the values of its secrets in place of their placeholders.
+
+    Raises:
+        KeyError: a secret has no value; its name is the argument.
+    """
+    if "stringData" not in one:
+        return one
+    data = {key: _PLACEHOLDER.sub(lambda at: values[at[1]], text) for key, text in one["stringData"].items()}
+    return {**one, "stringData": data}
