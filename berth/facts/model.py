@@ -195,6 +195,8 @@ class HostFacts(_Fact):
     pci_gpus: tuple[PciGpu, ...] = ()
     gpus: tuple[GpuFact, ...] = ()
     gpu_processes: tuple[GpuProcess, ...] = ()
+    links: Mapping[str, str] = {}
+    """How each two cards reach each other (`0-1`), in the words of `nvidia-smi topo -m`: NV4, PIX, PXB, PHB, SYS."""
     driver: DriverFact = DriverFact()
     docker: DockerFact = DockerFact()
     toolkit: str | None = None

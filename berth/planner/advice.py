@@ -24,7 +24,6 @@ def advice(stack: Stack, sizes: Sequence[Sized], slots: Mapping[str, tuple[Slot,
     yield from _shared_cards(sizes)
     yield from _shapes(sizes)
     yield from _engines(stack)
-    yield from _multi_card(sizes)
     yield from _clusters(stack)
     yield from _new_cards(sizes)
 
@@ -120,20 +119,6 @@ def _engines(stack: Stack) -> Iterator[Note]:
                 text = f"is not said, the newest known {engine.name} is taken; write it down so that it stays"
                 yield remark(f"models.{name}.engine.version", text)
             seen.add(engine.name)
-
-
-def _multi_card(sizes: Sequence[Sized]) -> Iterator[Note]:
-    for one in sizes:
-        seat = one.seat
-        if len(seat.cards) < 2 or one.gpu is None:
-            continue
-        if not one.gpu.nvswitch and "NCCL_P2P_DISABLE" not in seat.spec.environment:
-            text = (
-                f"{len(seat.cards)} cards of {seat.host} talk over PCIe unless an NVLink bridge joins them; where "
-                "starting hangs in NCCL, set environment NCCL_P2P_DISABLE: 1"
-            )
-            yield remark(f"{seat.where}.parallel", text)
-            return
 
 
 def _clusters(stack: Stack) -> Iterator[Note]:

@@ -27,6 +27,7 @@ class Setup:
         container: whether the engine runs from an image; `own_image` says that the stack file names it.
         gpu: the card; None where it is not known or there is none.
         driver: the host's driver as observed; None where it is not known.
+        guest: whether the host is a container, which has the driver of a machine that is not in the stack.
         shape: the model; None where it is not known.
     """
 
@@ -38,6 +39,7 @@ class Setup:
     own_image: bool = False
     gpu: Gpu | None = None
     driver: str | None = None
+    guest: bool = False
     shape: ModelShape | None = None
     context: int | None = None
     dtype: str = "auto"
@@ -101,8 +103,8 @@ def _driver(setup: Setup) -> Iterator[Note]:
         return
     where = f"{setup.where} on {setup.gpu.name}"
     if driver < setup.gpu.minimum_driver:
-        text = f"the driver is {driver}, must be {setup.gpu.minimum_driver} or newer for this card; install that branch"
-        yield refusal(where, text)
+        text = f"the driver is {driver}, must be {setup.gpu.minimum_driver} or newer for this card"
+        yield refusal(where, f"{text}; {_newer_driver(setup)}")
         return
     built = release(setup.engine, setup.version)
     if built is not None and not setup.own_image:
@@ -116,7 +118,7 @@ def _cuda(setup: Setup, built: Release, driver: Version, where: str) -> Iterator
     instead = f", or use {others[0]}" if others and setup.container else ""
     said = f"the driver is {driver} and {setup.engine} {setup.version} is built with CUDA {cuda.version}"
     if driver < cuda.minor:
-        text = f"{said}, must be {cuda.minor} or newer; install that branch{instead}"
+        text = f"{said}, must be {cuda.minor} or newer; {_newer_driver(setup, built)}{instead or _older(setup, driver)}"
         # Data-center cards may run a newer CUDA through the compatibility package, where an image brings it.
         yield warning(where, text) if setup.gpu.forward_compatible and setup.container else refusal(where, text)
     elif driver < cuda.own and setup.container and not setup.gpu.forward_compatible:
@@ -125,6 +127,22 @@ def _cuda(setup: Setup, built: Release, driver: Version, where: str) -> Iterator
             f"condition: cuda>={cuda.version}`; install that driver{instead}"
         )
         yield warning(where, text)
+
+
+def _newer_driver(setup: Setup, built: Release | None = None) -> str:
+    """How to come by another driver: a container has that of the machine around it."""
+    if not setup.guest:
+        return "install that branch"
+    by = f" (providers show it as CUDA {built.cuda.version} or newer)" if built is not None else ""
+    return f"it cannot be changed in a container, rent one on a machine that has it{by}"
+
+
+def _older(setup: Setup, driver: Version) -> str:
+    """The newest build of the engine that the driver of a container runs, in words; empty on other hosts."""
+    assert setup.gpu is not None  # noqa: S101 - checked by the caller
+    capability = setup.gpu.compute_capability
+    fitting = [row for row in rows(setup.engine) if driver >= row.cuda.minor and row.kernels_for(capability)]
+    return f", or use {setup.engine} {fitting[-1].version}" if setup.guest and fitting else ""
 
 
 def _types(setup: Setup) -> Iterator[Note]:

@@ -24,12 +24,14 @@ from berth.planner.notes import refusal, remark, warning
 from berth.planner.on_cluster import clusters
 from berth.planner.placement import Placement, with_ports
 from berth.planner.plan import Card, HostPlan, Local, Note, Plan, ReplicaPlan, Ssh
+from berth.planner.pods import pods
 from berth.planner.prerequisites import declared, prerequisites
 from berth.planner.readiness import Subject, missing
 from berth.planner.replicas import Replicas, setup_of, version_of
 from berth.planner.servings import Sized
 from berth.planner.sizing import sized
 from berth.planner.suggestions import with_suggestions
+from berth.planner.topology import topology
 from berth.planner.unbuilt import unbuilt
 from berth.planner.verdict import CardVerdict, Verdict
 from berth.spec.hosts import Host
@@ -88,6 +90,8 @@ def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts
     notes += _compatibility(stack, sizes, facts)
     notes += _memory_notes(sizes, verdicts)
     notes += advice(stack, sizes, slots, profile)
+    notes += topology(sizes, facts)
+    notes += pods(stack, facts)
     hosts = {host: _host(host, settings, slots[host], facts, notes) for host, settings in stack.hosts.items()}
     notes += _lacking(hosts, replicas, facts)
     missing = tuple(unbuilt(stack))
@@ -149,7 +153,8 @@ def _compatibility(stack: Stack, sizes: Sequence[Sized], facts: Mapping[str, Hos
         what = (one.seat.where, one.gpu.id if one.gpu is not None else "", driver)
         if what not in seen:
             seen.add(what)
-            yield from compatibility(setup_of(one, driver))
+            guest = one.seat.host in facts and facts[one.seat.host].guest
+            yield from compatibility(replace(setup_of(one, driver), guest=guest))
 
 
 def _driver(stack: Stack, host: str, facts: Mapping[str, HostFacts], cards: Sequence[Gpu]) -> str | None:

@@ -43,13 +43,6 @@ def test_what_was_wrong_or_old_is_said(stack: str, where: str, words: str):
     assert any(note.where == where and words in note.text for note in notes), [str(note) for note in notes]
 
 
-def test_cards_without_nvlink_are_told_of_until_the_stack_says_what_to_do():
-    said = (STACKS / "a40x2-tp2.yaml").read_text()
-    assert not any("NCCL_P2P_DISABLE" in note.text for note in plan(loads(said), "x").notes)
-    unsaid = said.replace("    environment: {NCCL_P2P_DISABLE: 1}\n", "")
-    assert any("set environment NCCL_P2P_DISABLE" in note.text for note in plan(loads(unsaid), "x").notes)
-
-
 def test_what_is_not_built_yet_is_said_too():
     decided = plan(load(STACKS / "openshift-ai.yaml"), "openshift-ai")
     assert decided.unbuilt == ("clusters.ocp: runtime openshift-ai is planned but cannot be applied yet",)

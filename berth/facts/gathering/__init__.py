@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from berth.facts.gathering import docker, driver, files, gpus, packages, system, units
+from berth.facts.gathering import docker, driver, files, gpus, packages, system, topology, units
 from berth.facts.gathering.sections import sections
 from berth.facts.model import HostFacts
 
@@ -49,6 +49,7 @@ _GATHER: Final = "".join(
         _BEGIN,
         "gpus() {",
         gpus.SCRIPT,
+        topology.SCRIPT,
         "}\npackages() {",
         packages.SCRIPT,
         "}\ndocker_engine() {",
@@ -105,6 +106,7 @@ def parse(text: str, now: datetime | None = None) -> HostFacts:
     root = not read.pop("refused")
     os, architecture, kernel = read["os"], read["architecture"], read["kernel"]
     read |= _theme("gpus", unread, lambda: gpus.read(found, unread))
+    read |= _theme("links", unread, lambda: topology.read(found))
     read |= _theme("packages", unread, lambda: packages.read(found, os=os, architecture=architecture, kernel=kernel))
     version, there = read.pop("driver_of_gpus", None), read.get("packages", {})
     read |= _theme(
