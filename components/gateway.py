@@ -20,6 +20,7 @@ from berth.provider.operations.key import KeyWant
 from berth.provider.operations.process import ProcessWant
 from berth.provider.operations.ready import ReadyWant
 from berth.provider.resources import Certificate, File, GatewayConfiguration, Key, Process, Ready
+from components.adopted_server import AdoptedServer
 from components.host import HostBase
 from components.inference_server import InferenceServer
 
@@ -176,7 +177,9 @@ class Gateway(pulumi.ComponentResource):
 
         On a Docker host by that of an engine's image, which is there as well.
         """
-        images = [server.image for server in servers if isinstance(server, InferenceServer) and server.image]
+        images = [
+            server.image for server in servers if isinstance(server, InferenceServer | AdoptedServer) and server.image
+        ]
         if self._boxed and not images:
             return
         plan, place, name = self.plan, self._host.place, f"{self._name}-watcher"

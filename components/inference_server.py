@@ -21,7 +21,8 @@ from berth.planner.plan import (
 from berth.provider.docker.container import Container
 from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.replica import ReplicaWant
-from berth.provider.resources import Replica
+from berth.provider.resources import HubModel, Replica
+from components.adopted_server import adopted_replica
 from components.docker import container
 from components.host import HostBase
 
@@ -79,6 +80,9 @@ class InferenceServer(pulumi.ComponentResource):
                 environment=environment,
                 weights="",
                 served_names=list(plan.served_names),
+        # An engine that ran before is stopped when all else is there; only then is its port known to be free.
+        beside = pulumi.ResourceOptions(parent=self, depends_on=needs)
+        taken = adopted_replica(f"{name}-adopted", plan, place, gateway, beside) if plan.adopted else None
                 arguments={key: _plain(value) for key, value in plan.arguments.items() if value is not None},
                 variables={**place.variables, **variables, **plan.environment},
                 port=plan.port,
@@ -114,6 +118,8 @@ class InferenceServer(pulumi.ComponentResource):
     def _container(self, folder: str) -> Container | None:
         """The container that the engine runs in; None for a process."""
         match self.plan.engine.installation:
+                **({"arguments": pulumi.Output.all(**adapters).apply(_located(arguments))} if adapters else {}),
+                **({"port": taken.freed} if taken is not None else {}),
             case ImageEngine(image=image):
                 adapters = [self._host.place.absolute(path) for path in self.plan.adapters]
                 return container(self.plan, image, [folder, *adapters])

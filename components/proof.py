@@ -11,8 +11,39 @@ from berth.planner.plan import LoadPlan, Plan
 from berth.provider.operations.load_test import Asked, LoadTestWant
 from berth.provider.operations.smoke_test import SmokeTestWant
 from berth.provider.resources import LoadTest, SmokeTest
+from components.adopted_server import AdoptedServer
 from components.gateway import Gateway
 from components.inference_server import InferenceServer
+
+
+Servers = Mapping[str, InferenceServer | AdoptedServer]
+
+
+def loads(plan: Plan, servers: Servers) -> Mapping[str, LoadTest]:
+    """A load test of each revision of a model that has several, by what clients call it.
+
+    It asks the engine itself, of several replicas the first: the gateway gives a revision its share only afterwards.
+    """
+    several = _several(plan)
+    asked = {one.model: one for one in plan.load if one.model in several}
+    found = {}
+    for server in servers.values():
+        replica = server.plan
+        if replica.model in asked and replica.index == 0:
+            found[revision_name(replica.model, replica.revision)] = LoadTest(
+                f"{replica.name}-load",
+                LoadTestWant(
+                    host=replica.host, port=replica.port, models={replica.model: _asked(asked[replica.model])}
+                ),
+                pulumi.ResourceOptions(parent=server),
+                late={"after": {"pid": server.replica.pid}},
+            )
+    return found
+
+
+def _several(plan: Plan) -> frozenset[str]:
+    """The models with several revisions."""
+    return frozenset(one.name for one in plan.gateway.models if len(one.revisions) > 1) if plan.gateway else frozenset()
 
 
 class Proof(pulumi.ComponentResource):

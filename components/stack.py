@@ -15,6 +15,7 @@ from pulumi.runtime.sync_await import _sync_await
 
 from berth.facts import HostFacts
 from berth.planner.plan import GatewayPlan, HostPlan, Local, PathWeights, Plan, Ssh
+from components.adopted_server import AdoptedServer
 from components.gateway import Gateway
 from components.host import HostBase
 from components.inference_server import InferenceServer
@@ -118,7 +119,24 @@ def _outputs(door: GatewayPlan, gateway: Gateway, proof: Proof) -> Mapping[str, 
     }
 
 
-def _servers(plan: Plan, hosts: Mapping[str, HostBase]) -> Iterator[tuple[str, InferenceServer]]:
+def _revisions(plan: Plan, servers: Servers, gateway: Gateway) -> pulumi.Output[Mapping[str, Any]]:
+    """State and share of each revision, by model; known when all that is not parked is proved."""
+    found: dict[str, dict[str, Any]] = {}
+    for model in plan.gateway.models if plan.gateway is not None else ():
+        for share in model.revisions:
+            about = {"percent": share.percent, "state": "online" if share.percent else "warm"}
+            found.setdefault(model.name, {})[share.revision] = {
+                **about,
+                "representative": share.revision == model.representative,
+            }
+    for replica in plan.parked:
+        said = {"percent": 0, "state": "parked", "representative": False}
+        found.setdefault(replica.model, {})[replica.revision] = said
+    proved = [server.replica.pid for server in servers.values()]
+    return pulumi.Output.all(gateway.ready.id, *proved).apply(lambda _: found)
+
+
+def _servers(plan: Plan, hosts: Mapping[str, HostBase]) -> Iterator[tuple[str, InferenceServer | AdoptedServer]]:
     """The replicas in the plan's order of starts: on one card, each after the one before it.
 
     The lock of a card would keep them apart as well, but in any order.
@@ -128,7 +146,18 @@ def _servers(plan: Plan, hosts: Mapping[str, HostBase]) -> Iterator[tuple[str, I
         if replica.host in hosts:
             cards = [(replica.host, card) for card in replica.cards]
             earlier = [last[card] for card in cards if card in last]
-            server = InferenceServer(replica.name, replica, hosts[replica.host], plan.gateway, earlier=earlier)
+            server: InferenceServer | AdoptedServer
+            if replica.adopted is not None and not replica.adopted.take:
+                server = AdoptedServer(replica.name, replica, hosts[replica.host], plan.gateway, earlier=earlier)
+            else:
+                server = InferenceServer(
+                    replica.name,
+                    replica,
+                    hosts[replica.host],
+                    plan.gateway,
+                    earlier=earlier,
+                    smoke=asked.get(replica.model),
+                )
             last.update(dict.fromkeys(cards, server.replica))
             yield replica.name, server
 

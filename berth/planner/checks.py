@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from berth.planner.adoption import check_adoption
 from berth.planner.notes import refusal, warning
 from berth.planner.on_cluster import check_clusters
 from berth.planner.placement import Seat, where_of
@@ -23,6 +24,7 @@ def check(stack: Stack, profile: str, seats: Sequence[Seat]) -> Iterator[Note]:
     yield from check_clusters(stack, seats)
     yield from _clients(stack)
     yield from _traffic(stack)
+    yield from check_adoption(stack, seats)
 
 
 def _served_names(stack: Stack) -> Iterator[Note]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from berth.catalogue.units import Bytes
 from berth.facts import HostFacts
@@ -31,6 +31,11 @@ def without_own(facts: HostFacts, folder: str, unit_prefix: str) -> HostFacts:
     def own(process: GpuProcess) -> bool:
         return process.output.startswith(f"{folder}/") or f"/{unit_prefix}-" in process.cgroup
 
+    return without(facts, own)
+
+
+def without(facts: HostFacts, own: Callable[[GpuProcess], bool]) -> HostFacts:
+    """The facts as if these processes were not there."""
     mine = [process for process in facts.gpu_processes if own(process)]
     if not mine:
         return facts

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Literal
 
 from berth.catalogue.units import Bytes
+from berth.planner.adopted_plan import AdoptedPlan
 from berth.planner.prerequisites_plan import PrerequisitesPlan
 from berth.planner.verdict import CardVerdict, ReplicaMemory, Verdict
 
@@ -294,6 +295,7 @@ class ReplicaPlan:
 
     @property
     def name(self) -> str:
+    adopted: AdoptedPlan | None = None
         """The replica's name, unique in the stack: `qwen-main-0`."""
         return f"{self.model}-{self.revision}-{self.index}"
 

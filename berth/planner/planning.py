@@ -12,6 +12,7 @@ from berth.catalogue.gpus import Gpu
 from berth.catalogue.models import ModelShape
 from berth.engines import random_model
 from berth.facts import HostFacts
+from berth.planner.adoption import without_adopted
 from berth.planner.advice import advice
 from berth.planner.cards import Slot, cluster_gpus, host_slots
 from berth.planner.checks import check
@@ -62,9 +63,10 @@ def plan(
         The plan. What cannot work is in its `refusals`, all at once; a plan with refusals must not be applied.
     """
     profile = profile or stack.profile
+    found = without_adopted(stack, facts or {})
 
     def again(changed: Stack) -> Plan:
-        return _decide(changed, name, profile, facts or {}, shapes or {})
+        return _decide(changed, name, profile, found, shapes or {})
 
     decided = again(stack)
     if decided.verdict is not Verdict.DOES_NOT_FIT:

@@ -11,6 +11,7 @@ from berth.catalogue.units import Bytes
 from berth.engines import random_model
 from berth.engines.contract import Adapter, Device, Intent, Rendered
 from berth.engines.registry import ENGINES
+from berth.planner.adoption import adopted
 from berth.planner.compatibility import Setup
 from berth.planner.notes import refusal, remark, warning
 from berth.planner.on_cluster import pod_of, resource_of, spare_cards
@@ -112,6 +113,7 @@ class Replicas:
     def _render(self, one: Sized, device: Device) -> Rendered:
         """The engine's flags; replicas of one revision of which the same is asked share them, and their notes."""
         spec = one.seat.spec
+            adopted=adopted(one, self._profile),
         intent = intent_of(one, device, self._profile)
         key = (f"{one.seat.where} {device}", intent)
         if key not in self._rendered:

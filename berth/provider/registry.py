@@ -12,6 +12,7 @@ from typing import Any, Final
 from berth.provider.operation import Operation
 
 _MODULES: Final = {
+    "berth:serving:AdoptedReplica": "adopted_replica",
     "berth:host:CdiSpecification": "cdi_specification",
     "berth:gateway:Certificate": "certificate",
     "berth:host:ContainerToolkit": "container_toolkit",

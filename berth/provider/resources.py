@@ -12,6 +12,7 @@ import pulumi
 
 if TYPE_CHECKING:  # a program of one part of a stack does not wait for the operations of all others
     from berth.provider.operation import Want
+    from berth.provider.operations.adopted_replica import AdoptedReplicaWant
     from berth.provider.operations.cdi_specification import CdiSpecificationWant
     from berth.provider.operations.certificate import CertificateWant
     from berth.provider.operations.container_toolkit import ContainerToolkitWant
@@ -385,4 +386,16 @@ class User(_Resource):
     kind = "berth:host:User"
 
     def __init__(self, name: str, want: UserWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
+
+
+class AdoptedReplica(_Resource):
+    """An engine that runs already; see `AdoptedReplicaWant`. `freed` is its port once it has been taken over."""
+
+    kind = "berth:serving:AdoptedReplica"
+    outputs = ("pid", "freed")
+    pid: pulumi.Output[int]
+    freed: pulumi.Output[int]
+
+    def __init__(self, name: str, want: AdoptedReplicaWant, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, want, opts)

@@ -21,7 +21,6 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
         {
             "context": 4000,
             "concurrency": 8,
-            "share": 0.9,
             "parallel": {"tensor": 2},
             "args": {"enable_prefix_caching": False},
         },

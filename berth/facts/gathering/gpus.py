@@ -53,11 +53,11 @@ part gpu_processes
   cgroup=
   while IFS= read -r line; do case $line in 0::* | *:name=systemd:* | *:devices:*) cgroup=${line#*:*:} ;; esac; done \
     < "/proc/$pid/cgroup"
-  # A container's group has its id alone; whose it is, its label says.
+  # A container's group has its id alone; whose it is, its label and its name say.
   container=$(printf %s "$cgroup" | grep -oE '[0-9a-f]{64}' | head -n 1)
   if [ -n "$container" ] && has docker; then
-    service=$(within 5 docker container inspect --format '{{index .Config.Labels "dev.berth.service"}}' "$container")
-    if [ -n "$service" ]; then cgroup=$cgroup/$service; fi
+    cgroup=$cgroup/$(within 5 docker container inspect \
+      --format '{{index .Config.Labels "dev.berth.service"}}{{.Name}}' "$container")
   fi
   printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$uuid" "$pid" "$memory" "$comm" "$cgroup" "$(readlink "/proc/$pid/fd/1")"
 done

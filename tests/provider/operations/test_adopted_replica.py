@@ -1,0 +1,142 @@
+"""An engine that somebody has started in a container, taken into a stack as it is; on a real Docker engine."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from berth.gateway.endpoints import read_endpoints
+from berth.provider.command import shell
+from berth.provider.connection.local import LocalConnection
+from berth.provider.errors import BadInput
+from berth.provider.host import Host
+from berth.provider.operations.adopted_replica import AdoptedReplica, AdoptedReplicaWant
+from tests.machines.engine import Engine
+from tests.machines.engine_image import engine_image
+from tests.ports import free_port
+
+pytestmark = pytest.mark.docker
+
+ADOPTED = AdoptedReplica()
+
+
+@dataclass
+class Box:
+    """A host with one container that no stack has made."""
+
+    engine: Engine
+    host: Host
+    name: str
+    port: int
+    root: str
+
+    def want(self, **more: Any) -> AdoptedReplicaWant:
+        return AdoptedReplicaWant.model_validate(
+            {
+                **{"host": "box", "name": "one-main-0", "model": "one", "engine": "vllm", "version": "0.32.0"},
+                **{"container": self.name, "port": self.port, "cluster": "one-main", "stop_timeout_s": 5},
+                **{"endpoints": f"{self.root}/gateway/endpoints/one.json", "start_timeout_s": 30},
+                "says": {"context": 512, "args": {"enforce_eager": True}},
+                **more,
+            }
+        )
+
+    def run(self, *words: str) -> None:
+        """Starts the container as somebody would."""
+        serve = ("serve", "org/model", "--served-model-name", "one", "--max-model-len", "512", "--enforce-eager")
+        options = ("--detach", "--name", self.name, "--publish", f"{self.port}:8000", "--restart", "always")
+        self.engine.out("run", *options, engine_image(self.engine), *serve, *words, "--host", "0.0.0.0")
+
+    def same(self) -> str:
+        """What a restart or a change of the container would change."""
+        return self.engine.out("inspect", "--format", "{{.Id}} {{.State.StartedAt}} {{.RestartCount}}", self.name)
+
+    async def routed(self) -> tuple[int, ...]:
+        """The ports that the gateway sends requests to."""
+        said = await self.host.run(shell('cat -- "$1" 2> /dev/null || echo', self.want().endpoints, says="looking"))
+        return tuple(port for _, port in read_endpoints(json.loads(said.stdout))[0]) if said.stdout.strip() else ()
+
+
+@pytest.fixture
+async def box(docker: Engine) -> AsyncIterator[Box]:
+    with tempfile.TemporaryDirectory(prefix="berth-") as root:
+        connection = LocalConnection("box")
+        host = Host(name="box", workspace=root, connection=connection, say=lambda _line: None)
+        made = Box(docker, host, f"berth-test-{uuid.uuid4().hex[:8]}", free_port(), root)
+        try:
+            yield made
+        finally:
+            docker.run("rm", "--force", made.name)
+            await connection.close()
+
+
+async def test_it_is_taken_as_it_is_and_left_as_it_is(box: Box) -> None:
+    want = box.want()
+    with pytest.raises(BadInput, match=rf"models.one.adopt: container {box.name} is not on box .* start it"):
+        await ADOPTED.preflight(box.host, want)
+    box.run()
+    before = box.same()
+    await ADOPTED.preflight(box.host, want)
+    assert await ADOPTED.converge(box.host, want, want) == want
+    assert await ADOPTED.observe(box.host, want) == want
+    assert await box.routed() == (box.port,)
+    assert await ADOPTED.converge(box.host, want, want) == want
+    assert (await ADOPTED.outputs(box.host, want))["pid"] > 1
+    assert await ADOPTED.converge(box.host, None, want) is None
+    assert await box.routed() == ()
+    assert box.same() == before
+
+
+async def test_what_it_lacks_is_listed(box: Box) -> None:
+    box.run()
+    said = [line.rpartition("would add: ")[2] for line in await ADOPTED.warnings(box.host, box.want())]
+    assert [line.split(":")[0].split(",")[0] for line in said] == [
+        "labels",
+        "a pinned image",
+        "a port on loopback",
+        "the lock of its card",
+        "limits of its log",
+    ]
+
+
+async def test_what_a_hand_did_to_it_shows(box: Box) -> None:
+    box.run()
+    want = box.want()
+    await ADOPTED.converge(box.host, want, want)
+    box.engine.out("stop", "--time", "1", box.name)
+    assert ADOPTED.differing(want, await ADOPTED.observe(box.host, want)) == ["state"]
+    await ADOPTED.converge(box.host, want, want)
+    assert await box.routed() == (box.port,)
+    box.engine.out("rm", "--force", box.name)
+    assert await ADOPTED.observe(box.host, want) is None
+    box.run("--max-num-seqs", "3")
+    assert ADOPTED.differing(want, await ADOPTED.observe(box.host, want)) == ["says.concurrency"]
+    before = box.same()
+    with pytest.raises(BadInput, match=r"concurrency is 3 there and not said here; write what runs .*`take: true`"):
+        await ADOPTED.converge(box.host, want, want)
+    assert box.same() == before
+
+
+async def test_it_is_stopped_when_it_is_taken_over_and_stays_so(box: Box) -> None:
+    box.run()
+    want = box.want()
+    await ADOPTED.converge(box.host, want, want)
+    taking = box.want(take=True, state="taken")
+    (said,) = await ADOPTED.warnings(box.host, taking)
+    assert said == f"container {box.name} on box is stopped, and Berth's own takes its place"
+    assert await ADOPTED.converge(box.host, taking, taking) == taking
+    assert box.engine.out("inspect", "--format", "{{.State.Running}}", box.name) == "false"
+    assert box.engine.out("inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", box.name) == "unless-stopped"
+    assert await ADOPTED.converge(box.host, taking, taking) == taking
+    # The resource of the first time goes after its successor has come: what it leaves is the successor's.
+    text = (await box.host.run(shell('cat -- "$1"', want.endpoints, says="looking"))).stdout
+    assert await ADOPTED.converge(box.host, None, want) is None
+    assert (await box.host.run(shell('cat -- "$1"', want.endpoints, says="looking"))).stdout == text
+    await ADOPTED.converge(box.host, want, want)
+    assert await box.routed() == (box.port,)
