@@ -1,5 +1,9 @@
 """The Pulumi program: load the stack's file, plan it, build what the plan says, export what people need."""
 
+import gc
+
+gc.disable()  # what is imported stays: to look through it for garbage, now and at the end, takes a third of a preview
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +17,9 @@ from berth.shapes import read
 from berth.spec import SpecError, load
 from components.observed import observe
 from components.stack import build, problems, refuse, unasked
+
+gc.freeze()
+gc.enable()
 
 name = pulumi.get_stack()
 project = Path(__file__).resolve().parent
