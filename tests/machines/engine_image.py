@@ -32,7 +32,7 @@ def engine_image(engine: Engine, tag: str = "", *, name: str = "vllm", release: 
     """The image's name; the Docker engine keeps it for the next session. `tag` gives it another content and name.
 
     It starts as the image of the engine `name` does. With `release` it takes the flags of that release alone. `user`
-    is who runs in it, left out root; nobody else's number has a name there.
+    is who runs in it, left out root.
     """
     files = {
         f"{_PLACE}/vllm.py": (SOURCE.read_bytes(), 0o644),

@@ -43,7 +43,7 @@ _SEEN = " ".join(
 _NETWORKS = " {{range $name, $_ := .NetworkSettings.Networks}}{{$name}},{{end}}"
 
 _START = """
-name=$1 folder=$2 seen=$3
+name=$1 folder=$2 seen=$3 own=$4
 digest=$(cat -- "$folder/run" "$folder/create" | sha256sum | cut -d' ' -f1)
 label='{{index .Config.Labels "dev.berth.definition"}}'
 seen() {
@@ -66,11 +66,26 @@ case $(docker container inspect --format '{{.State.Paused}} {{.State.Restarting}
   true*) docker unpause "$name" > /dev/null; exit 0 ;;
   *true) docker stop "$name" > /dev/null ;;
 esac
+if [ -d "$folder/secrets" ]; then
+  user=$(docker container inspect --format '{{.Config.User}}' "$name")
+  case ${user%%:*} in
+    '' | 0 | root) ;;
+    *) docker run --rm --user 0:0 --network none --volume "$folder/secrets:/secrets" --entrypoint /bin/sh \\
+         "$(docker container inspect --format '{{.Image}}' "$name")" -c "$own" own "${user%%:*}" ;;
+  esac
+fi
 rm -f -- "$folder/state/ready"
 docker start "$name" > /dev/null
 """
 """Makes the container where it is not there as it must be; a name that something else has is taken from it. What was
-made is recorded last, so that half of this is done again."""
+made is recorded last, so that half of this is done again. Secrets of an image that runs as another user than root are
+given to that user, by Docker, since the login may not."""
+
+_OWN = """
+uid=$(id -u "$1" 2> /dev/null) || uid=$1 # a number without a name
+chown "$uid" /secrets/* && chmod 0440 /secrets/*
+"""
+"""They stay in the group of the login, who looks at them."""
 
 _STOP = """
 if docker container inspect "$1" > /dev/null 2>&1; then docker stop --time "$2" "$1" > /dev/null; fi
@@ -164,7 +179,7 @@ class Docker:
 
     def start(self, service: Service) -> Sequence[Command]:
         """Makes the container where it is not there as it must be, and starts it; returns at once."""
-        arguments = (self.name(service), service.folder, _SEEN + _NETWORKS)
+        arguments = (self.name(service), service.folder, _SEEN + _NETWORKS, _OWN)
         return [_docker(_START, *arguments, says=f"starting {service.name}", timeout_s=180)]
 
     def stop(self, service: Service) -> Sequence[Command]:

@@ -37,7 +37,7 @@ class Box(Site):
         container = more.pop("container", {})
         made = self.replica(name, environment="", **more)
         return made.model_copy(
-            update={"container": Container(image=self.image, port=made.port, inside=8000, **container)}
+            update={"container": Container(**{"image": self.image, "port": made.port, "inside": 8000, **container})}
         )
 
     def name(self, want: ReplicaWant) -> str:
@@ -299,3 +299,16 @@ async def test_a_secret_reaches_the_engine_and_nobody_else(box: Box) -> None:
     await up(box, changed)
     await up(box, want.model_copy(update={"secrets": {}}))
     assert not Path(want.folder, "secrets").exists()
+
+
+async def test_a_secret_can_be_read_by_the_user_of_an_image(box: Box) -> None:
+    image = engine_image(box.engine, user="games:games")
+    want = box.boxed(secrets={"MY_TOKEN": "s3cr3t"}, locks=["/run/lock/berth-test.lock"], container={"image": image})
+    await up(box, want)
+    assert await box.answers(want)
+    seen = box.engine.out("exec", box.name(want), "sh", "-c", "cat /proc/[0-9]*/environ 2> /dev/null | tr '\\0' '\\n'")
+    assert "MY_TOKEN=s3cr3t" in seen
+    file = Path(want.folder, "secrets/MY_TOKEN").stat()
+    assert (file.st_mode & 0o777, file.st_uid) == (0o440, 5)
+    await REPLICA.converge(box.host, None, want)
+    assert await box.sh('ls "$1" 2> /dev/null || :', want.folder) == ""
