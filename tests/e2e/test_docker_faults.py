@@ -1,0 +1,94 @@
+"""A stack in containers whose parts freeze, are busy, and are killed, while clients ask: what they notice of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from docker_box import Here, stack
+from outage import noticed
+from project import Project, until
+from traffic import Traffic
+
+from tests.gateway.conftest import envoy
+from tests.machines.docker_fixtures import docker
+from tests.machines.engine import Engine
+from tests.machines.engine_image import engine_image, envoy_image
+
+__all__ = ["docker", "envoy"]
+
+pytestmark = [pytest.mark.pulumi, pytest.mark.docker]
+
+MODELS = ("frozen", "busy", "other")
+FREEZE_S = 15
+_FILE = "/opt/engine/frozen"
+
+
+@pytest.fixture
+def box(project: Project, docker: Engine, envoy: str, ports: Callable[[], int]) -> Iterator[Here]:
+    slow = {"environment": {"STANDIN_SLOTS": "1", "STANDIN_TOKEN_S": "0.05"}}
+    content = stack(engine_image(docker), envoy_image(docker, envoy), ports(), *MODELS, busy=slow)
+    made = Here(project, content, "faults", docker)
+    made.project.extra["DOCKER_HOST"] = docker.host
+    made.init()
+    try:
+        yield made
+    finally:
+        made.remove_all()
+
+
+def test_what_freezes_leaves_the_rotation_and_what_is_killed_returns(box: Here) -> None:
+    box.up()
+    with Traffic(f"{box.door}/v1", box.key, "other", rate=5) as other, ThreadPoolExecutor(30) as queue:
+        waiting = [queue.submit(box.ask, "busy", max_tokens=20) for _ in range(30)]  # 30 s of work
+        _freezes_and_returns(box)
+        assert sum(one.done() for one in waiting) < len(waiting)  # it was busy all along
+        assert [one.result().status_code for one in waiting] == [200] * len(waiting)
+    assert other.failed == []
+    assert box.logs("gateway-watcher").count(" is frozen") == 1
+    _each_is_killed(box)
+    assert box.profiled([f"{model}-main-0" for model in MODELS]) == 2 * len(MODELS)
+    box.up("--expect-no-changes")
+    box.destroyed()
+
+
+def _models(box: Here) -> dict[str, str]:
+    return dict(requests.get(f"{box.door}/health", timeout=5).json()["models"])
+
+
+def _freezes_and_returns(box: Here) -> None:
+    until(lambda: set(_models(box).values()) == {"up"}, "all three")
+    engine = box.container("frozen-main-0")
+    begin = time.monotonic()
+    box.docker("exec", engine, "touch", _FILE)
+    while (seen := _models(box)) != {"frozen": "frozen", "busy": "up", "other": "up"}:
+        assert set(seen.values()) == {"up"}
+        assert time.monotonic() - begin < FREEZE_S
+        time.sleep(0.2)  # between two questions
+    begin = time.monotonic()
+    answer = box.ask("frozen")
+    assert time.monotonic() - begin < 1
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert box.inspect("frozen-main-0", "{{.State.Running}} {{.RestartCount}}") == "true 0"
+    box.docker("exec", engine, "rm", _FILE)
+    until(lambda: _models(box)["frozen"] == "up" and box.ask("frozen").status_code == 200, "its return by itself", 30)
+
+
+def _each_is_killed(box: Here) -> None:
+    for service in (*(f"{model}-main-0" for model in MODELS), "gateway", "gateway-watcher"):
+        pid = int(box.inspect(service, "{{.State.Pid}}"))
+
+        def back(service: str = service, pid: int = pid) -> bool:
+            return box.inspect(service, "{{.State.Pid}} {{.State.Running}}") not in {f"{pid} true", "0 true"}
+
+        seen = noticed(box, MODELS, lambda pid=pid: os.kill(pid, signal.SIGKILL), back)  # type: ignore[misc]
+        hit = service.removesuffix("-main-0")
+        for model, what in seen.items():
+            said = f"{service} was killed; {model}: {what}"
+            assert what.last < 15 if service == "gateway" or model == hit else what.failed == 0, said
