@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pulumi
 
@@ -54,6 +54,10 @@ class InferenceServer(pulumi.ComponentResource):
             needs += host.runtime_ready
         environment = self._environment(needs)
         weights, folder = self._weights(needs, environment)
+        adapters: dict[str, pulumi.Input[str]] = {path: host.place.absolute(path) for path in plan.adapters}
+        for key, held in plan.hub_adapters.items():
+            adapters[key] = self._downloaded(held, needs, environment).path
+        arguments = {key: _plain(value) for key, value in plan.arguments.items() if value is not None}
         place = host.place
         cluster = cluster_name(plan.model, plan.revision)
         routed = gateway is not None and gateway.host == plan.host
@@ -83,7 +87,7 @@ class InferenceServer(pulumi.ComponentResource):
         # An engine that ran before is stopped when all else is there; only then is its port known to be free.
         beside = pulumi.ResourceOptions(parent=self, depends_on=needs)
         taken = adopted_replica(f"{name}-adopted", plan, place, gateway, beside) if plan.adopted else None
-                arguments={key: _plain(value) for key, value in plan.arguments.items() if value is not None},
+                arguments=arguments,
                 variables={**place.variables, **variables, **plan.environment},
                 port=plan.port,
                 locks=[f"{_LOCKS}/berth-{card}.lock" for card in (plan.cards or ("cpu",))],
@@ -98,6 +102,7 @@ class InferenceServer(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self, depends_on=needs),
             late={
                 "weights": weights,
+                **({"arguments": pulumi.Output.all(**adapters).apply(_located(arguments))} if adapters else {}),
                 **({"image": host.docker.image(boxed.image).content} if boxed is not None else {}),
                 "secrets": {name: config.require_secret(secret) for name, secret in plan.secrets.items()},
             },
@@ -122,7 +127,8 @@ class InferenceServer(pulumi.ComponentResource):
                 **({"port": taken.freed} if taken is not None else {}),
             case ImageEngine(image=image):
                 adapters = [self._host.place.absolute(path) for path in self.plan.adapters]
-                return container(self.plan, image, [folder, *adapters])
+                downloaded = [self._host.place.hub_cache] if self.plan.hub_adapters else []
+                return container(self.plan, image, [folder, *adapters, *downloaded])
             case _:
                 return None
 
@@ -136,20 +142,24 @@ class InferenceServer(pulumi.ComponentResource):
                 return folder, folder
             case PathWeights(path=path):
                 return place.absolute(path), place.absolute(path)
-            case HubWeights(repo=repo, revision=revision, token=token, endpoint=endpoint):
-                want = HubModelWant(
-                    host=self.plan.host,
-                    repo=repo,
-                    revision=revision,
-                    endpoint=endpoint,
-                    cache=place.hub_cache,
-                    python=self._python(needs, environment),
-                )
-                model = self._host.hub_model(want, token, needs)
-                needs.append(model)
-                return model.path, place.hub_cache
+            case HubWeights() as weights:
+                return self._downloaded(weights, needs, environment).path, place.hub_cache
             case other:
                 raise pulumi.RunError(f"models.{self.plan.model}: {type(other).__name__} cannot be applied yet")
+
+    def _downloaded(self, weights: HubWeights, needs: list[pulumi.Resource], environment: str) -> HubModel:
+        """A model of the hub, or an adapter."""
+        want = HubModelWant(
+            host=self.plan.host,
+            repo=weights.repo,
+            revision=weights.revision,
+            endpoint=weights.endpoint,
+            cache=self._host.place.hub_cache,
+            python=self._python(needs, environment),
+        )
+        model = self._host.hub_model(want, weights.token, needs)
+        needs.append(model)
+        return model
 
     def _python(self, needs: list[pulumi.Resource], environment: str) -> str:
         """What downloads a model: the engine's own Python, or its image's where the host has none."""
@@ -158,6 +168,19 @@ class InferenceServer(pulumi.ComponentResource):
         path, file = self._host.docker.python(self.plan.engine.installation.image, self._host.place.hub_cache)
         needs.append(file)
         return path
+
+
+def _located(arguments: Mapping[str, object]) -> Callable[[Mapping[str, str]], Mapping[str, object]]:
+    """The arguments with the folders of downloaded adapters in the place of what stands for them."""
+
+    def word(value: object, folders: Mapping[str, str]) -> object:
+        if isinstance(value, list):
+            return [word(item, folders) for item in value]
+        for key, folder in folders.items() if isinstance(value, str) else ():
+            value = str(value).replace(f"={key}", f"={folder}")
+        return value
+
+    return lambda folders: {key: word(value, folders) for key, value in arguments.items()}
 
 
 def _plain(value: object) -> object:

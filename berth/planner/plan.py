@@ -266,8 +266,9 @@ class ReplicaPlan:
 
     `arguments` are the engine's own flags without their dashes, in rendering order and without model, host and port,
     which the component adds. `environment` holds plain values, `secrets` maps an environment name to a secret's name.
-    `address` is where its port listens, `adapters` are folders of the host that the arguments name, `pod` what it is on
-    a cluster. Times are in seconds.
+    `address` is where its port listens, `adapters` are folders of the host that the arguments
+    name, `hub_adapters` those that it downloads, by what stands for their folders there, `pod` what it is on a cluster.
+    Times are in seconds.
     """
 
     model: str
@@ -290,6 +291,7 @@ class ReplicaPlan:
     memory: ReplicaMemory | None = None
     address: str = "127.0.0.1"
     adapters: tuple[str, ...] = ()
+    hub_adapters: Mapping[str, HubWeights] = field(default_factory=dict)
     instance: InstancePlan | None = None
     pod: PodPlan | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -105,7 +105,8 @@ class Replicas:
             max_concurrency=spec.concurrency or _DEFAULT_CONCURRENCY,
             memory=one.memory,
             address=seat.address,
-            adapters=tuple(adapter.path for adapter in adapters_of(seat)),
+            adapters=tuple(adapter.path for adapter in adapters_of(seat) if adapter.path not in hub_adapters(seat)),
+            hub_adapters=hub_adapters(seat),
             pod=self._pod(one),
             instance=_instance(self._instances.get(spec.instance or "")),
         )
@@ -221,12 +222,22 @@ def intent_of(one: Sized, device: Device, profile: str) -> Intent:
 
 
 def adapters_of(seat: Seat) -> tuple[Adapter, ...]:
-    """The LoRA adapters with the folders that the engine reads them from."""
+    """The LoRA adapters with the folders that the engine reads them from, or keys of `hub_adapters`."""
     held = seat.spec.lora.adapters if seat.spec.lora is not None else ()
     return tuple(
-        Adapter(name=one.name, path=f"{POD_ADAPTERS}/{number}" if seat.on_cluster else _where(one.source))
+        Adapter(name=one.name, path=f"{POD_ADAPTERS}/{number}" if seat.on_cluster else _adapter(one.source))
         for number, one in enumerate(held)
     )
+
+
+def hub_adapters(seat: Seat) -> Mapping[str, HubWeights]:
+    """The adapters that a host downloads, by what stands for their folders in the arguments."""
+    held = seat.spec.lora.adapters if seat.spec.lora is not None and not seat.on_cluster else ()
+    return {_adapter(one.source): _hub(one.source) for one in held if one.source.hub is not None}
+
+
+def _adapter(source: Source) -> str:
+    return f"{source.hub}@{source.revision}" if source.hub is not None else _where(source)
 
 
 def setup_of(one: Sized, driver: str | None) -> Setup:
@@ -256,8 +267,7 @@ def setup_of(one: Sized, driver: str | None) -> Setup:
 def weights_of(source: Source, where: str, notes: list[Note]) -> Weights:
     """Where a model's weights come from, as the plan says it."""
     if source.hub is not None:
-        weights = HubWeights(repo=source.hub, revision=str(source.revision), token=source.token)
-        return replace(weights, endpoint=source.endpoint) if source.endpoint is not None else weights
+        return _hub(source)
     if source.path is not None:
         return PathWeights(path=source.path)
     if source.s3 is not None:
@@ -273,6 +283,11 @@ def weights_of(source: Source, where: str, notes: list[Note]) -> Weights:
         hint = f"did you mean {near}?" if near else f"there are {', '.join(random_model.SHAPES)}"
         notes.append(refusal(f"{where}.source.random", f"is {shape}, must be a random model that Berth knows; {hint}"))
     return RandomWeights(shape=shape)
+
+
+def _hub(source: Source) -> HubWeights:
+    weights = HubWeights(repo=str(source.hub), revision=str(source.revision), token=source.token)
+    return replace(weights, endpoint=source.endpoint) if source.endpoint is not None else weights
 
 
 def _where(source: Source) -> str:

@@ -35,8 +35,8 @@ def _of_models(stack: Stack) -> Iterator[tuple[str, str]]:
             yield f"models.{name}.on_change", f"{model.on_change} {_YET}; hold can"
         for revision in model.revisions.values():
             adapters = revision.lora.adapters if revision.lora is not None else ()
-            if any(adapter.source.kind != "path" for adapter in adapters):
-                yield f"models.{name}.lora", f"downloading an adapter {_YET}; one under a path can be used"
+            if strange := {held.source.kind for held in adapters} - {"hub", "path"}:
+                yield f"models.{name}.lora", f"an adapter from {min(strange)} {_YET}; one from hub or a path can"
             if runtimes := _runtimes(stack, revision):
                 yield from _on_hosts(name, revision, runtimes)
 

@@ -37,7 +37,8 @@ def _there(site: str, path: str, sizes: set[str]) -> bool:
 
 
 if __name__ == "__main__":
-    # Imported from another environment, sysconfig still answers for the running interpreter: this one.
-    place = sysconfig.get_path("purelib", vars={"base": sys.argv[1], "platbase": sys.argv[1]})
+    # Without site, an interpreter does not know that it is an environment's; Debian's then names its own folder.
+    scheme = "venv" if "venv" in sysconfig.get_scheme_names() else "posix_prefix"
+    place = sysconfig.get_path("purelib", scheme, vars={"base": sys.argv[1], "platbase": sys.argv[1]})
     missing = [f"overlay:{name}" for name in sys.argv[2:] if not os.path.exists(os.path.join(place, name))]
     print("\n".join(broken(place) + missing))  # noqa: T201 -- its output is read by the provider

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 from light import stack
 from project import Project
 from standin import install
 
-from tests.hub.fixtures import hub, model_files
+from tests.hub.fixtures import adapter_files, hub, model_files
 from tests.hub.stand_in import StandInHub
 
 __all__ = ["hub"]
@@ -63,6 +64,30 @@ def test_a_gated_model_is_downloaded_once_and_its_token_stays_secret(project: Pr
     assert weights.exists()
     project.destroy("light").ok()
     assert weights.exists()  # a download is kept
+
+
+def test_an_adapter_comes_from_the_hub_and_is_listed_as_a_model(
+    project: Project, hub: StandInHub, environment: Path, ports: Callable[[], int], tmp_path: Path
+) -> None:
+    commits = {"acme/base": hub.add("acme/base", model_files()), "acme/french": hub.add("acme/french", adapter_files())}
+    base, french = ({"hub": repo, "revision": commit, "endpoint": hub.endpoint} for repo, commit in commits.items())
+    project.extra["HOME"] = str(tmp_path / "home")
+    (tmp_path / "home").mkdir()
+    lora = {"adapters": [{"name": "french", "source": french}]}
+    project.write("light", stack(ports(), environment, first={"source": base, "lora": lora}))
+    project.init("light")
+    project.up("light").ok()
+    folder = next(Path(project.extra["HOME"]).rglob(f"snapshots/{commits['acme/french']}"))
+    run = (project.workspace("light") / "services/first-main-0/run").read_text()
+    assert f"--lora-modules french={folder}" in run
+    outputs = project.outputs("light")
+    headers = {"Authorization": f"Bearer {outputs['keys']['default']}"}
+    listed = requests.get(f"{outputs['url']}/models", headers=headers, timeout=10).json()["data"]
+    assert [item["id"] for item in listed] == ["first", "french"]
+    project.unchanged("light").ok()
+    (folder / "adapter_config.json").unlink()
+    assert "adapter_config.json" in project.pulumi("light", "preview", "--diff").ok().output
+    project.destroy("light").ok()
 
 
 def test_a_token_without_access_is_one_clear_line(project: Project, served: str) -> None:

@@ -53,3 +53,18 @@ NEEDED = {
     "model.safetensors.index.json",
 }
 """The files of `model_files` that serving needs."""
+
+
+def adapter_files() -> dict[str, bytes]:
+    """What a LoRA adapter looks like on the hub, with what its training left."""
+    return {
+        "README.md": b"# An adapter\n",
+        "adapter_config.json": b'{"peft_type": "LORA", "r": 8}\n',
+        "adapter_model.safetensors": safetensors(50_000, 3),
+        "training_args.bin": b"t" * 1000,
+        "optimizer.pt": b"o" * 1000,
+    }
+
+
+ADAPTER_NEEDED = {"adapter_config.json", "adapter_model.safetensors"}
+"""The files of `adapter_files` that serving needs."""

@@ -103,6 +103,8 @@ DEBIAN_13_SERVER = Kind("debian13", DEBIAN_13, _DOCKER_NEEDS, (_SYSTEMD,))
 DEBIAN_12_SERVER = Kind("debian12", DEBIAN_12, f"systemd systemd-sysv dbus python3 {_DOCKER_NEEDS}", (_SYSTEMD,))
 POD = Kind("pod", DEBIAN_12, "", (_POD,), systemd=False)
 """As a rented pod: no systemd, no Docker, its first process a script, the login root's."""
+POD_WITH_PYTHON = Kind("pod-python", DEBIAN_12, "python3 libnuma1", (_POD,), systemd=False)
+"""The same with a Python in its image, as those of providers have one, and what vLLM's CPU build wants of a system."""
 ROCKY_9_SERVER = Kind(
     "rocky9",
     DEBIAN_13,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from berth.planner.planning import plan
-from berth.spec import load, loads
+from berth.spec import load
 
 STACKS = Path(__file__).parents[2] / "stacks"
 

@@ -255,3 +255,17 @@ def test_another_engine_is_one_changed_word():
 def test_secrets_are_named_in_one_place():
     decided = plan(load(STACKS / "a40x2-tp2.yaml"), "a40x2-tp2")
     assert decided.secrets == {"hf_token", "alice_key"}
+
+
+def test_an_adapter_of_the_hub_is_downloaded_and_stands_for_its_folder_until_then() -> None:
+    commit, token = "f" * 40, "hf_token"
+    lora = {"adapters": [{"name": "french", "source": {"hub": "acme/french", "revision": commit, "token": token}}]}
+    decided = plan(stack("a40", 1, a=model(QWEN, context=4096, lora=lora)), "x")
+    (replica,) = decided.replicas
+    assert replica.arguments["lora-modules"] == (f"french=acme/french@{commit}",)
+    assert replica.hub_adapters == {
+        f"acme/french@{commit}": HubWeights(repo="acme/french", revision=commit, token=token)
+    }
+    assert replica.adapters == ()
+    assert decided.unbuilt == ()
+    assert token in decided.secrets

@@ -18,7 +18,7 @@ from huggingface_hub import scan_cache_dir, snapshot_download
 
 from berth.provider.hub.program import program
 from berth.provider.hub.stop import STATUS
-from tests.hub.fixtures import NEEDED, hub, model_files
+from tests.hub.fixtures import ADAPTER_NEEDED, NEEDED, adapter_files, hub, model_files
 from tests.hub.stand_in import StandInHub, blob_id
 from tests.ports import free_port
 
@@ -285,6 +285,17 @@ def test_offline_refuses_a_snapshot_with_a_short_shard(hub: StandInHub, commit: 
     os.truncate(folder / "model-00002-of-00002.safetensors", 100_000)
     hub.endpoint = f"http://127.0.0.1:{free_port()}"
     assert run(hub, tmp_path, commit).status == STATUS["offline"]
+
+
+def test_an_adapter_is_downloaded_and_accepted_offline_without_a_tokenizer(hub: StandInHub, tmp_path: Path) -> None:
+    commit = hub.add("acme/french", adapter_files())
+    ran = run(hub, tmp_path / "ours", commit, repo="acme/french")
+    assert ran.status == 0
+    assert {path.name for path in Path(ran.last["path"]).iterdir()} == {*ADAPTER_NEEDED}
+    theirs = snapshot_download("acme/french", cache_dir=tmp_path / "theirs", endpoint=hub.endpoint, token=False)
+    hub.endpoint = f"http://127.0.0.1:{free_port()}"
+    ran = run(hub, tmp_path / "theirs", commit, repo="acme/french")
+    assert (ran.status, ran.last["path"]) == (0, theirs)
 
 
 def test_the_endpoint_of_the_environment_counts_when_none_is_told(

@@ -6,6 +6,7 @@ import atexit
 import functools
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,22 +60,30 @@ _OF_SYSTEMD = (
 
 
 def start(
-    engine: Engine, kind: Kind, *, hardware: str = "none", repository: Path | None = None, image: str | None = None
+    engine: Engine,
+    kind: Kind,
+    *,
+    hardware: str = "none",
+    repository: Path | None = None,
+    image: str | None = None,
+    port: int | None = None,
+    options: Sequence[str] = (),
 ) -> SshMachine:
     """Starts a machine of a kind and lets a key in; the caller removes `.machine`. About two seconds.
 
     `hardware` is a folder of tests/machines/recorded, `repository` what is mounted at /srv/repository, `image` a copy
-    of such a machine's disk. The address is a port of this machine's loopback, so it stays through reboots.
+    of such a machine's disk, `options` further words for `docker run`. The address is a port of this machine's
+    loopback, a free one or `port`, so it stays through reboots.
 
     Raises:
         Unavailable: the kind's image cannot be made here.
     """
-    port = free_port()
-    options = ["--hostname", kind.name, "--publish", f"127.0.0.1:{port}:22"]
-    options += ["--volume", f"{HARDWARE / hardware}:/etc/stand-in:ro"]
-    options += _OF_SYSTEMD if kind.systemd else ()
-    options += () if repository is None else ("--volume", f"{repository}:/srv/repository:ro")
-    machine = Machine.start(engine, image or kind.image(engine), *options, systemd=kind.systemd)
+    port = port or free_port()
+    words = ["--hostname", kind.name, "--publish", f"127.0.0.1:{port}:22", *options]
+    words += ["--volume", f"{HARDWARE / hardware}:/etc/stand-in:ro"]
+    words += _OF_SYSTEMD if kind.systemd else ()
+    words += () if repository is None else ("--volume", f"{repository}:/srv/repository:ro")
+    machine = Machine.start(engine, image or kind.image(engine), *words, systemd=kind.systemd)
     try:
         key = _key()
         host_key = _let_in(machine, key.with_suffix(".pub").read_text().strip())

@@ -14,10 +14,13 @@ _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json",
 def whole(snapshot: Path) -> dict[str, int] | None:
     """The files of a snapshot with their sizes, None unless configuration, tokenizer and all weights are there.
 
+    An adapter has a configuration of its own, and its model's tokenizer.
+
     Every safetensors file begins with the places of its tensors, the last of which ends the file:
     https://huggingface.co/docs/safetensors (format).
     """
-    if not (snapshot / "config.json").is_file() or not any((snapshot / name).is_file() for name in _TOKENIZERS):
+    model = (snapshot / "config.json").is_file() and any((snapshot / name).is_file() for name in _TOKENIZERS)
+    if not model and not (snapshot / "adapter_config.json").is_file():
         return None
     weights = list(snapshot.glob("*.safetensors"))
     try:
