@@ -2,6 +2,7 @@
 
 from berth.kubernetes.manifest import file_name, to_yaml
 from berth.kubernetes.objects import NEWEST, kserve_version, objects
+from berth.kubernetes.validation import problems
 from berth.kubernetes.values import Object, filled, placeholder, secret_names
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "kserve_version",
     "objects",
     "placeholder",
+    "problems",
     "secret_names",
     "to_yaml",
 ]
