@@ -53,6 +53,7 @@ def test_everything_that_pulumi_needs_is_said(project: Project) -> None:
         "PULUMI_BACKEND_URL": f"file://{quote(str(project.root))}/.berth/state",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_LOG_ROTATION_MAX_TOTAL_MB": "50",
+        "PULUMI_PYTHON_CMD": f"{project.root}/berth/lifecycle/pulumi-python",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PULUMI_OPTION_SKIP_PLUGIN_PRE_INSTALL": "true",
         "PULUMI_RUN_PROGRAM": "true",
