@@ -293,11 +293,11 @@ class ReplicaPlan:
     adapters: tuple[str, ...] = ()
     hub_adapters: Mapping[str, HubWeights] = field(default_factory=dict)
     instance: InstancePlan | None = None
+    adopted: AdoptedPlan | None = None
     pod: PodPlan | None = None
 
     @property
     def name(self) -> str:
-    adopted: AdoptedPlan | None = None
         """The replica's name, unique in the stack: `qwen-main-0`."""
         return f"{self.model}-{self.revision}-{self.index}"
 
