@@ -108,13 +108,13 @@ class Replicas:
             adapters=tuple(adapter.path for adapter in adapters_of(seat) if adapter.path not in hub_adapters(seat)),
             hub_adapters=hub_adapters(seat),
             pod=self._pod(one),
+            adopted=adopted(one, self._profile),
             instance=_instance(self._instances.get(spec.instance or "")),
         )
 
     def _render(self, one: Sized, device: Device) -> Rendered:
         """The engine's flags; replicas of one revision of which the same is asked share them, and their notes."""
         spec = one.seat.spec
-            adopted=adopted(one, self._profile),
         intent = intent_of(one, device, self._profile)
         key = (f"{one.seat.where} {device}", intent)
         if key not in self._rendered:
