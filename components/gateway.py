@@ -10,6 +10,7 @@ import pulumi
 
 from berth import gateway as envoy
 from berth import watcher
+from berth.engines.registry import ENGINES
 from berth.gateway.xds import digest
 from berth.planner.plan import GatewayPlan, PackagedEngine
 from berth.provider.docker.container import Container, Mount
@@ -177,10 +178,8 @@ class Gateway(pulumi.ComponentResource):
 
         On a Docker host by that of an engine's image, which is there as well.
         """
-        images = [
-            server.image for server in servers if isinstance(server, InferenceServer | AdoptedServer) and server.image
-        ]
-        if self._boxed and not images:
+        boxed = [server for server in servers if isinstance(server, InferenceServer | AdoptedServer) and server.image]
+        if self._boxed and not boxed:
             return
         plan, place, name = self.plan, self._host.place, f"{self._name}-watcher"
         path = f"{place.workspace}/services/{name}.py"
@@ -206,10 +205,20 @@ class Gateway(pulumi.ComponentResource):
                 name=name,
                 argv=argv,
                 environment={"BERTH_PROGRAM": digest(watcher.PROGRAM)},
-                container=self._container(images[0], path, *tls_folders) if self._boxed else None,
+                container=self._watching(boxed, path, *tls_folders) if self._boxed else None,
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[*self._host.services, program, process]),
         )
+
+    def _watching(self, servers: Sequence[InferenceServer | AdoptedServer], *files: str) -> Container | None:
+        """The container of the watcher: as root only where no engine's image has a Python that others can run."""
+
+        def is_roots(server: InferenceServer | AdoptedServer) -> bool:
+            return ENGINES[server.plan.engine.name].python_is_roots
+
+        chosen = min(servers, key=is_roots)
+        made = self._container(chosen.image, *files)
+        return made.model_copy(update={"user": "0:0"}) if made is not None and is_roots(chosen) else made
 
     def _file(self, name: str, path: str, content: str) -> File:
         return File(

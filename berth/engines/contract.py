@@ -153,6 +153,8 @@ class Engine(ABC):
     """Answers 200 when the engine is ready for requests."""
     models_path: ClassVar[str] = "/v1/models"
     metrics_path: ClassVar[str] = "/metrics"
+    python_is_roots: ClassVar[bool] = False
+    """Whether the Python on the PATH of its image lies where nobody but root can run it."""
     failures: ClassVar[tuple[Failure, ...]]
     stages: ClassVar[tuple[tuple[str, str], ...]]
     terminal: ClassVar[str]
@@ -263,7 +265,7 @@ def flags(arguments: Arguments) -> list[str]:
 def http_probe(environment: str | None, port: int, path: str) -> list[str]:
     """A command that exits with 0 when the path answers 2xx within 5 seconds, using the environment's own Python.
 
-    In an image it is the one on its PATH, or curl: TGI's has no Python there.
+    In an image it is the one on its PATH, or curl, for images in which not everybody can run Python.
     """
     # No proxy: a host's http_proxy must not stand between the probe and its own loopback. -I keeps the working
     # folder and PYTHON* variables out, -S the site-packages, so that it costs some 50 ms.

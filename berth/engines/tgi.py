@@ -72,6 +72,19 @@ _FAILURES: tuple[Failure, ...] = (
         cause="the longest prompt is not shorter than the context",
         cure="lower max_input_tokens below `context`",
     ),
+    # Its launcher is written in Rust: clap words this otherwise than Python's argparse.
+    Failure(
+        name="unknown-argument",
+        pattern=r"error: unexpected argument '(?P<flag>[^']+)' found",
+        cause="this engine version does not know {flag}",
+        cure="take it out of `args`, or use an engine version that has it",
+    ),
+    Failure(
+        name="wrong-argument",
+        pattern=r"error: invalid value '(?P<value>[^']*)' for '(?P<flag>--[^ ']+)",
+        cause="the engine refuses {value} as the value of {flag}",
+        cure="correct it in the stack file",
+    ),
     *PROCESS_FAILURES,
     *CUDA_FAILURES,
     *HUB_FAILURES,
@@ -97,6 +110,7 @@ class Tgi(Engine):
     """The engine `tgi`."""
 
     name = "tgi"
+    python_is_roots = True  # uv installed it below /root, as its Dockerfile says
     failures = _FAILURES
     stages = _STAGES
     terminal = _TERMINAL

@@ -60,6 +60,8 @@ OTHER_LINES = [
     (SGLANG, "no-kernels", "RuntimeError: CUDA error: no kernel image is available for execution on the device", "kernels"),
     (SGLANG, "unknown-argument", "launch_server.py: error: unrecognized arguments: --foo", "--foo"),
     (TGI, "prefill-memory", "RuntimeError: Not enough memory to handle 4096 prefill tokens. You need to decrease `--max-batch-prefill-tokens`", "4096"),
+    (TGI, "unknown-argument", "error: unexpected argument '--foo' found", "--foo"),
+    (TGI, "wrong-argument", "error: invalid value 'x' for '--max-batch-size <MAX_BATCH_SIZE>': invalid digit found in string", "x as the value of --max-batch-size"),
     (TGI, "unsupported-model", "ValueError: Unsupported model type qwen9", "qwen9"),
     (TGI, "gated", "Cannot access gated repo for url https://huggingface.co/x", "token"),
 ]  # fmt: skip
