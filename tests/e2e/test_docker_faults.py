@@ -1,4 +1,8 @@
-"""A stack in containers whose parts freeze, are busy, and are killed, while clients ask: what they notice of it."""
+"""A stack of all engines in containers whose parts freeze, are busy, and are killed: what clients notice of it.
+
+The stand-ins speak as vLLM, TGI and SGLang do: their start commands, of which they refuse every flag that the pinned
+release does not have, and the names of their numbers, by which the watcher tells busy from frozen.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from outage import noticed
 from project import Project, until
 from traffic import Traffic
 
+from berth.engines.random_model import files
 from tests.gateway.conftest import envoy
 from tests.machines.docker_fixtures import docker
 from tests.machines.engine import Engine
@@ -31,8 +36,16 @@ _FILE = "/opt/engine/frozen"
 
 @pytest.fixture
 def box(project: Project, docker: Engine, envoy: str, ports: Callable[[], int]) -> Iterator[Here]:
-    slow = {"environment": {"STANDIN_SLOTS": "1", "STANDIN_TOKEN_S": "0.05"}}
-    content = stack(engine_image(docker), envoy_image(docker, envoy), ports(), *MODELS, busy=slow)
+    content = stack(engine_image(docker, release="0.32.0"), envoy_image(docker, envoy), ports(), *MODELS)
+    for model, name, release in (("busy", "tgi", "3.3.7"), ("other", "sglang", "0.5.9")):
+        image = engine_image(docker, name=name, release=release)
+        content["models"][model]["engine"] = {"name": name, "version": release, "image": image, "device": "cpu"}
+    busy = content["models"]["busy"]
+    busy["environment"] = {"STANDIN_SLOTS": "1", "STANDIN_TOKEN_S": "0.05"}
+    busy["source"] = {"path": str(project.root / "model")}  # TGI makes no weights up
+    (project.root / "model").mkdir()
+    for file, text in files("tiny").items():
+        (project.root / "model" / file).write_text(text)
     made = Here(project, content, "faults", docker)
     made.project.extra["DOCKER_HOST"] = docker.host
     made.init()
