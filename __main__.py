@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pulumi
 
+from berth.planner.on_cluster import clusters
 from berth.planner.planning import host_plan
 from berth.planner.planning import plan as decide
 from berth.planner.unbuilt import unbuilt
@@ -32,14 +33,14 @@ except SpecError as error:
 shapes, unread = read(stack, base=project, secret=pulumi.Config().get)
 hosts = {host: host_plan(host, settings) for host, settings in stack.hosts.items()}
 why = "the stack cannot be applied yet" if any(unbuilt(stack)) else unasked(hosts, name, project)
-observed = observe(hosts, name, project, why)
+observed = observe(hosts, name, project, why, clusters(stack, ()))
 facts = observed.planned(hosts, name, project)
 plan = decide(stack, name, pulumi.Config().get("profile"), facts=facts, shapes=shapes)
 plan = replace(plan, notes=(*plan.notes, *unread, *observed.notes))
 
 pulumi.log.info("\n".join(lines(plan)))
 lacking = list(observed.lacking.values())
-if found := [*map(str, plan.refusals), *problems(plan, project)]:
+if found := [*map(str, plan.refusals), *problems(plan, project, observed.clusters)]:
     refuse([*found, *lacking])
 
 if plan.unbuilt and pulumi.runtime.is_dry_run():
@@ -47,7 +48,7 @@ if plan.unbuilt and pulumi.runtime.is_dry_run():
 elif plan.unbuilt:
     refuse(plan.unbuilt)
 else:
-    outputs = build(plan, project, facts, observed.away)
+    outputs = build(plan, project, facts, observed.away, observed.clusters)
     if lacking:
         refuse(lacking)
     for key, value in outputs.items():

@@ -13,11 +13,13 @@ from typing import Any
 import pulumi
 
 from berth.facts import HostFacts
+from berth.facts.cluster import ClusterFacts
 from berth.facts.store import Store, age
 from berth.planner.facts import without_own
 from berth.planner.notes import warning
-from berth.planner.plan import HostPlan, Local, Note, Ssh
+from berth.planner.plan import ClusterPlan, HostPlan, Local, Note, Ssh
 from berth.provider.facts import FACTS
+from components.cluster_observed import cluster_settings, observe_clusters
 from components.host import HostPlace, absolute
 
 
@@ -26,10 +28,11 @@ class Observed:
     """The hosts as they were found. `away` were not reached; `notes` say why, and what is used instead.
 
     `lacking` is a problem for each host of which nothing is known: nothing on it can be declared, and nothing of it may
-    be deleted.
+    be deleted. `clusters` are those that answered.
     """
 
     facts: Mapping[str, HostFacts]
+    clusters: Mapping[str, ClusterFacts] = dataclasses.field(default_factory=dict)
     away: frozenset[str] = frozenset()
     notes: tuple[Note, ...] = ()
     lacking: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -43,20 +46,27 @@ class Observed:
         return found
 
 
-def observe(hosts: Mapping[str, HostPlan], stack: str, project: Path, unasked: str = "") -> Observed:
-    """Asks all hosts at once, under the one provider that all resources of the stack have.
+def observe(
+    hosts: Mapping[str, HostPlan],
+    stack: str,
+    project: Path,
+    unasked: str = "",
+    clusters: Mapping[str, ClusterPlan] | None = None,
+) -> Observed:
+    """Asks all hosts at once, and all clusters, under the one provider that all resources of the stack have.
 
     Args:
         hosts: how each is reached.
         stack: the stack's name.
         project: its folder; each look is kept there.
-        unasked: why no host is asked, where that is so.
+        unasked: why nobody is asked, where that is so.
+        clusters: how each is reached.
     """
     store, said = Store(project, stack), dict[str, Mapping[str, str]]()
     if not unasked:
-        provider = _provider(hosts, stack, project)
+        provider = _provider(hosts, stack, project, clusters or {})
+        options = pulumi.InvokeOptions(provider=provider)
         if hosts:
-            options = pulumi.InvokeOptions(provider=provider)
             said = pulumi.runtime.invoke(FACTS, {"hosts": sorted(hosts)}, options).value
     facts, notes, lacking = dict[str, HostFacts](), list[Note](), dict[str, str]()
     for name in hosts:
@@ -73,7 +83,14 @@ def observe(hosts: Mapping[str, HostPlan], stack: str, project: Path, unasked: s
                 f"stacks/facts/{stack}/{name}.json from where it is (berth facts {name} --stack {stack})"
             )
     away = frozenset(name for name, answer in said.items() if "facts" not in answer)
-    return Observed(facts=facts, away=away, notes=tuple(notes), lacking=lacking)
+    found = observe_clusters(clusters, options) if clusters and not unasked else {}
+    for name, cluster in found.items():
+        if isinstance(cluster, str) and pulumi.runtime.is_dry_run():
+            notes.append(warning(f"clusters.{name}", f"{cluster}; previewed without looking at what is there"))
+        elif isinstance(cluster, str):
+            lacking[f"cluster {name}"] = f"clusters.{name}: {cluster}"
+    answered = {name: cluster for name, cluster in found.items() if isinstance(cluster, ClusterFacts)}
+    return Observed(facts=facts, clusters=answered, away=away, notes=tuple(notes), lacking=lacking)
 
 
 def _known(name: str, why: str, store: Store, facts: dict[str, HostFacts]) -> Sequence[Note]:
@@ -105,10 +122,14 @@ def place_of(host: HostPlan, stack: str, project: Path, facts: HostFacts) -> Hos
     )
 
 
-def _provider(hosts: Mapping[str, HostPlan], stack: str, project: Path) -> pulumi.ProviderResource:
-    """One provider for all hosts: their connections are its configuration, not the resources'."""
-    text = json.dumps({name: host_settings(host, stack, project) for name, host in hosts.items()})
+def _provider(
+    hosts: Mapping[str, HostPlan], stack: str, project: Path, clusters: Mapping[str, ClusterPlan]
+) -> pulumi.ProviderResource:
+    """One provider for all hosts and clusters: their connections are its configuration, not the resources'."""
+    ways = {name: host_settings(host, stack, project) for name, host in hosts.items()}
+    text = json.dumps({**ways, **{name: cluster_settings(cluster) for name, cluster in clusters.items()}})
     guarded = any(isinstance(host.connection, Ssh) and host.connection.sudo_password for host in hosts.values())
+    guarded = guarded or any(cluster.kubeconfig is not None for cluster in clusters.values())
     # it lies in the state as the provider's configuration
     provider = pulumi.ProviderResource("berth", "berth", {"hosts": pulumi.Output.secret(text) if guarded else text})
     pulumi.runtime.register_stack_transformation(lambda args: _with_provider(args, provider))

@@ -14,8 +14,10 @@ from pulumi.runtime.stack import wait_for_rpcs
 from pulumi.runtime.sync_await import _sync_await
 
 from berth.facts import HostFacts
+from berth.facts.cluster import ClusterFacts
 from berth.planner.plan import GatewayPlan, HostPlan, Local, PathWeights, Plan, Ssh
 from components.adopted_server import AdoptedServer
+from components.cluster_problems import cluster_problems
 from components.gateway import Gateway
 from components.host import HostBase
 from components.inference_server import InferenceServer
@@ -52,8 +54,8 @@ def unasked(hosts: Mapping[str, HostPlan], stack: str, project: Path) -> str:
     return f"the secret {missing[0]} has no value" if missing else ""
 
 
-def problems(plan: Plan, project: Path) -> list[str]:
-    """What is not here although the plan needs it: a line each, before anything is declared."""
+def problems(plan: Plan, project: Path, clusters: Mapping[str, ClusterFacts]) -> list[str]:
+    """What is not here, or on clusters that answered, although the plan needs it: a line each."""
     config = pulumi.Config()
     if _is_public(plan.stack, project):
         settings = f"Pulumi.{plan.stack}.yaml"
@@ -72,7 +74,7 @@ def problems(plan: Plan, project: Path) -> list[str]:
         and isinstance(plan.hosts[replica.host].connection, Local)
         and not (project / Path(replica.weights.path).expanduser() / "config.json").is_file()
     ]
-    return [*missing, *gone, *key_problems(plan.hosts, project)]
+    return [*missing, *gone, *key_problems(plan.hosts, project), *cluster_problems(plan, clusters)]
 
 
 def _is_public(stack: str, project: Path) -> bool:
@@ -83,15 +85,20 @@ def _is_public(stack: str, project: Path) -> bool:
 
 
 def build(
-    plan: Plan, project: Path, facts: Mapping[str, HostFacts], away: Collection[str] = frozenset()
+    plan: Plan,
+    project: Path,
+    facts: Mapping[str, HostFacts],
+    away: Collection[str] = frozenset(),
+    clusters: Mapping[str, ClusterFacts] | None = None,
 ) -> Mapping[str, Any]:
     """Declares everything; returns the stack's outputs. Relative paths are relative to the project.
 
     What lies on a host without `facts` is left out: where its folders are is not known. Hosts that are `away` come
-    last, since Pulumi begins nothing more after a failure: so they fail alone.
+    last, since Pulumi begins nothing more after a failure: so they fail alone. A cluster that is not in `clusters` did
+    not answer: a preview shows what it would get, an update leaves it out.
     """
     outputs: Mapping[str, Any] = {"models": sorted({replica.model for replica in plan.replicas})}
-    before: list[pulumi.Resource] = []
+    before: list[pulumi.Resource] = list(_clusters(plan, clusters or {}))
     for names in ([name for name in facts if name not in away], [name for name in facts if name in away]):
         hosts = dict(_hosts(plan, project, {name: facts[name] for name in names}, list(before)))
         servers = dict(_servers(plan, hosts))
@@ -108,6 +115,14 @@ def build(
         if starts := {name: host.start for name, host in hosts.items() if host.start}:
             outputs = {**outputs, "start": {**outputs.get("start", {}), **starts}}
     return outputs
+
+
+def _clusters(plan: Plan, facts: Mapping[str, ClusterFacts]) -> Iterator[pulumi.Resource]:
+    for name, cluster in plan.clusters.items():
+        if name in facts or pulumi.runtime.is_dry_run():
+            from components.cluster import ClusterServing  # noqa: PLC0415 -- the SDK is for stacks with clusters alone
+
+            yield ClusterServing(plan, cluster, facts.get(name))
 
 
 def _outputs(door: GatewayPlan, gateway: Gateway, proof: Proof) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from berth.provider.connection import Connection, OnLine
 from berth.provider.connection.local import LocalConnection
 from berth.provider.connection.settings import OverSsh
 from berth.provider.errors import CommandFailed, UnknownHost, Unreachable
+from berth.provider.kubernetes.settings import ToCluster
 from berth.provider.locks import Locks
 from berth.provider.progress import Say
 
@@ -27,7 +28,9 @@ _NO_SPACE = ("No space left on device", "Disk quota exceeded")
 
 
 class HostSettings(BaseModel):
-    """How the provider reaches one host. `workspace` is the folder there that holds all that the stack makes.
+    """How the provider reaches one host, or a cluster in the place of one.
+
+    `workspace` is the folder there that holds all that the stack makes; a cluster has none.
 
     Over SSH a relative workspace is relative to the home of whoever logs in, which is not known before.
     `lock_wait_s` is how long another update's lock on it, or on the host itself, is waited for.
@@ -35,8 +38,8 @@ class HostSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    connection: Literal["local"] | OverSsh
-    workspace: str
+    connection: Literal["local"] | OverSsh | ToCluster
+    workspace: str = ""
     lock_wait_s: float = 30
 
 
@@ -195,13 +198,14 @@ class Hosts:
             connection = self._connections[name] = _connection(name, settings, self._logins)
             self._gathered[name] = Gathered()
             self._locks[name] = Locks(name, settings.workspace, connection, settings.lock_wait_s)
+        over_ssh = settings.connection if isinstance(settings.connection, OverSsh) else None
         return Host(
             name=name,
             workspace=settings.workspace,
             connection=self._connections[name],
             say=say,
             gathered=self._gathered[name],
-            sudo_password=settings.connection != "local" and settings.connection.ssh.sudo_password is not None,
+            sudo_password=over_ssh is not None and over_ssh.ssh.sudo_password is not None,
         )
 
     async def writer(self, name: str, say: Say) -> Host:
@@ -210,7 +214,10 @@ class Hosts:
         Raises:
             Busy: another provider holds its lock.
         """
-        host = replace(self.reader(name, say), locks=self._locks[name])
+        host = self.reader(name, say)
+        if isinstance(self._settings[name].connection, ToCluster):
+            return host  # it has no folder; the backend lets one update at a time at a stack
+        host = replace(host, locks=self._locks[name])
         await self._locks[name].folder(say)
         return host
 
@@ -223,6 +230,10 @@ class Hosts:
 def _connection(name: str, settings: HostSettings, logins: asyncio.Semaphore) -> Connection:
     if settings.connection == "local":
         return LocalConnection(name)
+    if isinstance(settings.connection, ToCluster):
+        from berth.provider.kubernetes.connection import ClusterConnection  # noqa: PLC0415 -- as below, for clusters
+
+        return ClusterConnection(name, settings.connection.cluster)
     from berth.provider.connection.ssh import SshConnection  # noqa: PLC0415 -- its imports take longer than all others
 
     return SshConnection(name, settings.connection.ssh, logins)

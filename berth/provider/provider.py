@@ -15,6 +15,7 @@ from berth.provider.diff import changes, path_of
 from berth.provider.errors import BadInput, ProviderError, UnknownHost, Unreachable
 from berth.provider.facts import FACTS, gather, gather_all
 from berth.provider.host import Hosts, HostSettings
+from berth.provider.kubernetes.settings import CLUSTERS
 from berth.provider.operation import Operation, Want
 from berth.provider.progress import Progress
 from berth.provider.registry import OPERATIONS
@@ -148,10 +149,18 @@ class BerthProvider(rpc.Provider):
         await self._tracked(remove(), request.timeout)
 
     async def invoke(self, request: rpc.InvokeRequest) -> rpc.InvokeResponse:
-        """The facts of `host`, or of all `hosts` by name at once, for the plan; asked before any resource exists."""
-        if request.tok != FACTS:
-            raise BadInput(f"{request.tok} is not a function of this provider; it has {FACTS}")
+        """The facts of `host`, or of all `hosts` by name at once, for the plan; asked before any resource exists.
+
+        Of `clusters`, each with its namespace, likewise.
+        """
+        if request.tok not in {FACTS, CLUSTERS}:
+            raise BadInput(f"{request.tok} is not a function of this provider; it has {FACTS} and {CLUSTERS}")
         args = wire.to_plain_map(request.args)
+        if request.tok == CLUSTERS:
+            from berth.provider.kubernetes.facts import gather_clusters  # noqa: PLC0415 -- as operations are
+
+            clusters = {str(name): (self._hosts.reader(str(name)), str(at)) for name, at in args["clusters"].items()}
+            return rpc.InvokeResponse(return_value=wire.to_wire_map(await self._tracked(gather_clusters(clusters))))
         if "hosts" not in args:
             found = await self._tracked(gather(self._hosts.reader(str(args.get("host", "")))))
             return rpc.InvokeResponse(return_value=wire.to_wire_map(found))

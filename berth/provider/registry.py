@@ -37,6 +37,7 @@ _MODULES: Final = {
     "berth:host:PythonEnvironment": "python_environment",
     "berth:host:Ready": "ready",
     "berth:serving:Replica": "replica",
+    "berth:kubernetes:Serving": "serving",
     "berth:serving:SmokeTest": "smoke_test",
     "berth:host:Supervisor": "supervisor",
     "berth:host:Sysctl": "sysctl",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # a program of one part of a stack does not wait for the oper
     from berth.provider.operations.python_environment import PythonEnvironmentWant
     from berth.provider.operations.ready import ReadyWant
     from berth.provider.operations.replica import ReplicaWant
+    from berth.provider.operations.serving import ServingWant
     from berth.provider.operations.smoke_test import SmokeTestWant
     from berth.provider.operations.supervisor import SupervisorWant
     from berth.provider.operations.sysctl import SysctlWant
@@ -218,6 +219,15 @@ class SmokeTest(_Resource):
         self, name: str, want: SmokeTestWant, opts: pulumi.ResourceOptions | None = None, late: Late | None = None
     ) -> None:
         super().__init__(name, want, opts, late)
+
+
+class Serving(_Resource):
+    """A service of a cluster that serves; see `ServingWant`."""
+
+    kind = "berth:kubernetes:Serving"
+
+    def __init__(self, name: str, want: ServingWant, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, want, opts)
 
 
 class LoadTest(_Resource):

@@ -19,6 +19,7 @@ from pulumi.runtime.proto import engine_pb2, provider_pb2
 
 from berth.facts import HostFacts
 from berth.provider.facts import FACTS
+from berth.provider.kubernetes.settings import CLUSTERS
 from berth.provider.wire import SENTINELS, UNKNOWN
 from tests.provider.served import FILE, THING, Served, got, sent, served, urn
 
@@ -398,7 +399,7 @@ async def test_facts_tell_what_the_host_is(provider: Served) -> None:
 async def test_an_unknown_function_is_named(provider: Served) -> None:
     code, text = await failure(provider.stub.Invoke(provider_pb2.InvokeRequest(tok="berth:host:fax")))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
-    assert text == f"berth:host:fax is not a function of this provider; it has {FACTS}"
+    assert text == f"berth:host:fax is not a function of this provider; it has {FACTS} and {CLUSTERS}"
 
 
 async def test_what_is_done_is_said_beside_its_resource_in_its_order(provider: Served, thing: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Clusters as the provider sees them: a connection, what is there, and why something does not come up."""

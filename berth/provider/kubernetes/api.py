@@ -1,0 +1,131 @@
+"""The API of one cluster through the official client: objects by their paths, as the plain JSON of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import urllib3
+import yaml
+
+from berth.provider.errors import BadInput, ProviderError, Unreachable
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+_JSON = "application/json"
+_CONNECT_S = 8
+_ANSWER_S = 30
+_NO_ACCESS = {401: "its credentials are not accepted; renew them", 403: "they may not"}
+
+
+class Refused(ProviderError):
+    """The API server answered, and did not do it. `status` is of HTTP."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Api:
+    """A cluster as a kubeconfig names it; without one, as kubectl finds it. Opened at the first question."""
+
+    def __init__(self, name: str, kubeconfig: str | None, context: str | None) -> None:
+        self._name = name
+        self._kubeconfig = kubeconfig
+        self._context = context
+        self._client: ApiClient | None = None
+
+    async def get(self, path: str, *, accept: str = _JSON, **query: str) -> dict[str, Any] | None:
+        """An object or a list; None where there is none.
+
+        Raises:
+            BadInput: the kubeconfig is none, or has no such context.
+            Refused: the API server answered with another status than 200 and 404.
+            Unreachable: it did not answer.
+        """
+        status, body = await asyncio.to_thread(self._ask, path, query, accept)
+        if status == 404:
+            return None
+        if status != 200:
+            raise Refused(f"cluster {self._name}: reading {path}: {_said(status, body)}", status)
+        found: dict[str, Any] = json.loads(body)
+        return found
+
+    async def items(self, path: str, *, accept: str = _JSON, **query: str) -> list[dict[str, Any]]:
+        """The objects of a list; none where there is no such list."""
+        found = await self.get(path, accept=accept, **query)
+        return list(found["items"]) if found is not None else []
+
+    async def text(self, path: str, **query: str) -> str:
+        """What is no object, such as a log; empty where there is none.
+
+        Raises:
+            Unreachable: the API server did not answer.
+        """
+        status, body = await asyncio.to_thread(self._ask, path, query)
+        return body.decode(errors="replace") if status == 200 else ""
+
+    async def close(self) -> None:
+        """Ends the connections; the next question opens others."""
+        if self._client is not None:
+            self._client.rest_client.close()
+            self._client = None
+
+    def _ask(self, path: str, query: Mapping[str, str], accept: str = _JSON) -> tuple[int, bytes]:
+        client = self._open()
+        asked = client.param_serialize(
+            method="GET",
+            resource_path=path,
+            query_params=list(query.items()),
+            header_params={"Accept": accept},
+            auth_settings=["BearerToken"],
+        )
+        try:
+            answer = client.call_api(*asked, _request_timeout=(_CONNECT_S, _ANSWER_S))
+            body: bytes = answer.read()  # type: ignore[no-untyped-call] # the client's own types end here
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(f"cluster {self._name}: {client.configuration.host}: {_why(error)}") from error
+        return answer.status, body
+
+    def _open(self) -> ApiClient:
+        if self._client is None:
+            self._client = _client(self._name, self._kubeconfig, self._context)
+        return self._client
+
+
+def _client(name: str, kubeconfig: str | None, context: str | None) -> ApiClient:
+    from kubernetes import config  # noqa: PLC0415 -- only stacks with clusters pay for it
+    from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415 -- as above
+
+    settings = Configuration()
+    settings.retries = False  # who waits asks again; who looks wants to know now
+    load: Any = config  # without types
+    try:
+        if kubeconfig is None:
+            load.load_kube_config(context=context, client_configuration=settings, persist_config=False)
+        else:
+            said = yaml.safe_load(kubeconfig)
+            load.load_kube_config_from_dict(said, context, client_configuration=settings, persist_config=False)
+    except (config.ConfigException, yaml.YAMLError, TypeError, AttributeError) as error:
+        where = f"the secret kubeconfig of cluster {name}" if kubeconfig is not None else "kubectl's own configuration"
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadInput(f"cluster {name}: {where} cannot be used: {why}; correct it, or the context") from None
+    return ApiClient(settings)
+
+
+def _said(status: int, body: bytes) -> str:
+    try:
+        message = str(json.loads(body).get("message", ""))
+    except (ValueError, AttributeError):
+        message = body[:300].decode(errors="replace")
+    return f"{_NO_ACCESS.get(status, f'the answer is {status}')}: {message}"
+
+
+def _why(error: Exception) -> str:
+    """The innermost reason: urllib3 wraps each in several."""
+    while (inner := getattr(error, "reason", None)) is not None and isinstance(inner, Exception):
+        error = inner
+    return str(error).rpartition(">: ")[2] or str(error)

@@ -1,0 +1,78 @@
+"""What is seen of one service on a cluster at one moment, as plain objects; and what of its pods is the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Object = Mapping[str, Any]
+
+SPECIFICATION = "dev.berth/specification"
+"""The annotation on a service's pods that says which declaration they are made from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """The service, the workload behind it, its pods, and the warnings about all of them.
+
+    `specification` is what pods of the wanted declaration are marked with.
+    """
+
+    specification: str
+    service: Object | None
+    deployments: Sequence[Object] = ()
+    replica_sets: Sequence[Object] = ()
+    pods: Sequence[Object] = ()
+    events: Sequence[Object] = field(default=())
+
+    @property
+    def deployment(self) -> Object | None:
+        """The Deployment once it is of the wanted declaration."""
+        return next((one for one in self.deployments if self._is_wanted(one["spec"]["template"])), None)
+
+    @property
+    def wanted_pods(self) -> Sequence[Object]:
+        """The pods of the wanted declaration that are to stay."""
+        return [pod for pod in self.pods if self._is_wanted(pod) and "deletionTimestamp" not in pod["metadata"]]
+
+    @property
+    def leaving(self) -> int:
+        """How many pods of an earlier declaration are there still."""
+        return len(self.pods) - len(self.wanted_pods)
+
+    def rolled_out(self) -> bool:
+        """Whether the workload has just the wanted pods, and all of them are available."""
+        deployment = self.deployment
+        if deployment is None:
+            return False
+        status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
+        return bool(
+            status.get("observedGeneration") == deployment["metadata"]["generation"]
+            and status.get("updatedReplicas", 0) == wanted
+            and status.get("replicas", 0) == wanted
+            and status.get("availableReplicas", 0) == wanted
+        )
+
+    def _is_wanted(self, marked: Object) -> bool:
+        found: str = marked["metadata"].get("annotations", {}).get(SPECIFICATION, "")
+        return found == self.specification
+
+
+def conditions(one: Object | None) -> Mapping[str, Object]:
+    """The conditions of an object by their types."""
+    return {item["type"]: item for item in (one or {}).get("status", {}).get("conditions", ())}
+
+
+def containers(pod: Object) -> Iterator[tuple[Object, bool]]:
+    """The states of a pod's containers in the order in which they start, each with whether it comes before the engine.
+
+    A container that never ends is no part of the start, though Kubernetes lists it as one.
+    """
+    status = pod.get("status", {})
+    always = {one["name"] for one in pod["spec"].get("initContainers", ()) if one.get("restartPolicy") == "Always"}
+    for state in status.get("initContainerStatuses", ()):
+        if state["name"] not in always:
+            yield state, True
+    for state in status.get("containerStatuses", ()):
+        yield state, False
