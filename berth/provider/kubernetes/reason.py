@@ -88,7 +88,7 @@ def _scheduling(seen: Seen) -> Stuck | None:
 
 def _why_not_placed(message: str, pod: Object) -> str:
     found = []
-    for name in re.findall(r"\d+ Insufficient ([\w./-]+)", message):
+    for name in re.findall(r"\d+ Insufficient ([\w/-]+(?:\.[\w/-]+)*)", message):
         of_one = max((_asked(one, name) for one in pod["spec"]["containers"]), default="")
         free = f"no node has {of_one} {name} left" if "/" in name else f"no node has {of_one} of {name} left"
         todo = "; stop another model, or add a node" if "/" in name else "; lower the instance type, or add a node"
@@ -163,7 +163,7 @@ def _ended(seen: Seen) -> Stuck | None:
             return Stuck(why=f"the download ended with {gone.get('exitCode')}: {said[-400:] or 'it did not say why'}")
         if state.get("restartCount", 0) >= 2:  # once may be the driver, or a node that had just come
             return Stuck(
-                why=f"the engine ends with {gone.get('exitCode')}, again and again: {said[-400:]}".rstrip(": ")
+                why=f"the engine ends again and again, with {gone.get('exitCode')}: {said[-400:]}".rstrip(": ")
             )
     return None
 
