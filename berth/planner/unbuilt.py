@@ -56,8 +56,8 @@ def _on_hosts(name: str, revision: Revision, runtimes: set[str]) -> Iterator[tup
         yield f"models.{name}.instance", f"an instance type of a process {_YET}; one of a container can"
     if revision.source.kind in {"s3", "oci"}:
         yield f"models.{name}.source", f"{revision.source.kind} weights on a host: {_YET}; hub and path can"
-    if revision.engine.name != "vllm" and "process" in runtimes:
-        yield f"models.{name}.engine", f"{revision.engine.name} as a process {_YET}; its container can, and vllm"
+    if revision.engine.name == "tgi" and "process" in runtimes:
+        yield f"models.{name}.engine", "tgi has no package to be installed from, only an image: use docker, or vllm"
     if revision.engine.environment is not None and "docker" in runtimes:
         yield f"models.{name}.engine.environment", f"a folder of the host in a container {_YET}; an image can"
 

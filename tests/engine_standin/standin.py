@@ -32,6 +32,29 @@ def install(folder: Path, python: str | None = None) -> Path:
     return folder
 
 
+_SGLANG = """#!/bin/sh
+here=$(dirname -- "$0")
+if [ "${1-} ${2-}" = "-m sglang.launch_server" ]; then
+  shift 2
+  set -- "$here/../sglang_server.py" "$@"
+fi
+exec "$here/real-python" "$@"
+"""
+
+
+def install_sglang(folder: Path) -> Path:
+    """The same for SGLang, which is a module of its environment's Python."""
+    binaries = folder / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "real-python").symlink_to(os.path.realpath(sys.executable))
+    python = binaries / "python"
+    python.write_text(_SGLANG)
+    python.chmod(0o755)
+    for name in ("vllm.py", "sglang_server.py"):
+        (folder / name).write_text(SOURCE.with_name(name).read_text())
+    return folder
+
+
 def configure(folder: Path, **settings: object) -> None:
     """Sets what the next starts do; the settings are those of vllm.py."""
     (folder / "standin.json").write_text(json.dumps(settings))

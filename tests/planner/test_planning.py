@@ -269,3 +269,14 @@ def test_an_adapter_of_the_hub_is_downloaded_and_stands_for_its_folder_until_the
     assert replica.adapters == ()
     assert decided.unbuilt == ()
     assert token in decided.secrets
+
+
+def test_sglang_is_installed_from_its_package_where_a_host_runs_processes_and_tgi_has_none() -> None:
+    decided = plan(stack("a40", 1, a=model(QWEN, engine={"name": "sglang", "version": "0.5.9"}, context=4096)), "x")
+    (replica,) = decided.replicas
+    assert replica.engine.installation == PackagedEngine(requirements=("sglang[all]==0.5.9",))
+    assert (decided.unbuilt, decided.refusals) == ((), ())
+    refused = plan(stack("a40", 1, a=model(QWEN, engine={"name": "tgi", "version": "3.3.7"}, context=4096)), "x")
+    assert refused.unbuilt == (
+        "models.a.engine: tgi has no package to be installed from, only an image: use docker, or vllm",
+    )
