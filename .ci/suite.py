@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".venv" / "bin"
-REAL = "envoy or pulumi or engine or systemd or docker"
+REAL = "envoy or pulumi or engine or systemd or docker or cluster"
 CACHE = ROOT / ".pytest_cache" / "suite"  # its own, since whoever runs a test by hand meanwhile writes the usual one
 RECORD = CACHE / "v" / "cache" / "lastfailed"
 NOTHING_COLLECTED = 5  # pytest's status
@@ -29,7 +29,8 @@ CHECKS: dict[str, list[str]] = {
 }
 TESTS = ["pytest", "-o", f"cache_dir={CACHE}", "-m"]
 ALONE = [*TESTS, f"not soak and not ({REAL})", "-q", "-n", "2", "--dist", "loadfile"]
-WITH_REAL_PARTS = [*TESTS, f"not soak and ({REAL})", "-v", "--durations=40"]
+WITH_REAL_PARTS = [*TESTS, f"not soak and not cluster and ({REAL})", "-v", "--durations=40"]
+ON_A_CLUSTER = [*TESTS, "not soak and cluster", "-v", "--durations=20"]
 SOAK = ["pytest", "-v", "--durations=0", "-m", "soak"]
 SECOND_TRY = 3
 """So many failed tests of a part are run once more, and named. They share two cores with servers that they start, and
@@ -44,12 +45,15 @@ def main(what: str) -> int:
     if what == "check":
         results |= {name: _run(name, argv) for name, argv in CHECKS.items()}
     if what == "test":
-        with _pulumi() as process:
-            results |= {name: _run(name, argv) for name, argv in CHECKS.items()}
-            results |= _twice("tests alone", ALONE)
-            begin = time.monotonic()
-            results["Pulumi, waited for"] = _verdict(process.wait(), time.monotonic() - begin)
-        results |= _twice("tests with real parts", WITH_REAL_PARTS)
+        # Whoever has the cores builds Pulumi, then runs tests; a cluster's parts are built with what is left of them.
+        with _beside("nice", "-n", "15", sys.executable, "-m", "tests.cluster.parts") as cluster:
+            with _beside(sys.executable, "-m", "bootstrap", "pulumi") as pulumi:
+                results |= {name: _run(name, argv) for name, argv in CHECKS.items()}
+                results |= _twice("tests alone", ALONE)
+                results |= _waited_for("Pulumi", pulumi)
+            results |= _twice("tests with real parts", WITH_REAL_PARTS)
+            results |= _waited_for("a cluster's parts", cluster)
+        results |= _twice("tests on a cluster", ON_A_CLUSTER)
     sys.stdout.write("\n" + "".join(f"{result:>10}  {name}\n" for name, result in results.items()))
     return 1 if any(result.startswith("FAIL") for result in results.values()) else 0
 
@@ -67,15 +71,19 @@ def _twice(name: str, argv: list[str]) -> dict[str, str]:
 
 
 @contextmanager
-def _pulumi() -> Iterator[subprocess.Popen[bytes]]:
-    """The bootstrap of Pulumi beside the first tests; its few lines come between theirs."""
-    command = [sys.executable, "-m", "bootstrap", "pulumi"]
+def _beside(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A build beside tests; its few lines come between theirs."""
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         try:
             yield process
         finally:
             if process.poll() is None:
                 process.terminate()
+
+
+def _waited_for(name: str, process: subprocess.Popen[bytes]) -> dict[str, str]:
+    begin = time.monotonic()
+    return {f"{name}, waited for": _verdict(process.wait(), time.monotonic() - begin)}
 
 
 def _run(name: str, argv: list[str]) -> str:

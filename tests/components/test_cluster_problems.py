@@ -76,7 +76,7 @@ def test_a_cluster_that_has_all_is_no_problem() -> None:
         (
             {},
             {"objects": {"Secret": {"storages": ""}}},
-            "models.granite.source.connection: secret storage is not in namespace models, must be (did you mean storages",
+            "models.granite.source.connection: secret storage is not in namespace models, must be (did you mean",
         ),
         (
             {"place": {"runtime": "vllm"}},
