@@ -4,23 +4,19 @@ import gc
 
 gc.disable()  # what is imported stays: to look through it for garbage, now and at the end, takes a third of a preview
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pulumi
 
+from berth.planner.hosts import host_plan
 from berth.planner.on_cluster import clusters
-from berth.planner.planning import host_plan
-from berth.planner.planning import plan as decide
 from berth.planner.unbuilt import unbuilt
-from berth.report.lines import lines
-from berth.shapes import read
 from berth.spec import SpecError, load
 from components.observed import observe
-from components.stack import build, problems, refuse, unasked
-
-gc.freeze()
-gc.enable()
+from components.refusal import refuse, unasked
 
 name = pulumi.get_stack()
 project = Path(__file__).resolve().parent
@@ -30,10 +26,21 @@ try:
 except SpecError as error:
     refuse([str(problem) for problem in error.problems])
 
-shapes, unread = read(stack, base=project, secret=pulumi.Config().get)
 hosts = {host: host_plan(host, settings) for host, settings in stack.hosts.items()}
 why = "the stack cannot be applied yet" if any(unbuilt(stack)) else unasked(hosts, name, project)
-observed = observe(hosts, name, project, why, clusters(stack, ()))
+with ThreadPoolExecutor(1) as meanwhile:  # the rest is imported while the hosts answer
+    meanwhile.map(import_module, ("berth.planner.planning", "components.stack", "berth.report.lines", "berth.shapes"))
+    observed = observe(hosts, name, project, why, clusters(stack, ()))
+
+from berth.planner.planning import plan as decide
+from berth.report.lines import lines
+from berth.shapes import read
+from components.stack import build, problems
+
+gc.freeze()
+gc.enable()
+
+shapes, unread = read(stack, base=project, secret=pulumi.Config().get)
 facts = observed.planned(hosts, name, project)
 plan = decide(stack, name, pulumi.Config().get("profile"), facts=facts, shapes=shapes)
 plan = replace(plan, notes=(*plan.notes, *unread, *observed.notes))

@@ -12,8 +12,8 @@ from berth.facts import HostFacts
 from berth.lifecycle import ready
 from berth.lifecycle.errors import LifecycleError
 from berth.lifecycle.project import Project
+from berth.planner.hosts import host_plan
 from berth.planner.plan import HostPlan, Ssh
-from berth.planner.planning import host_plan
 from berth.planner.planning import plan as decide
 from berth.provider.facts import gather_all
 from berth.provider.host import Hosts, HostSettings

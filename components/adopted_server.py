@@ -10,7 +10,8 @@ from berth.gateway import cluster_name, endpoints_file
 from berth.planner.plan import GatewayPlan, ReplicaPlan
 from berth.provider.operations.adopted_replica import AdoptedReplicaWant
 from berth.provider.resources import AdoptedReplica
-from components.host import HostBase, HostPlace
+from components.host import HostBase
+from components.place import HostPlace
 
 
 class AdoptedServer(pulumi.ComponentResource):

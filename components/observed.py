@@ -20,7 +20,7 @@ from berth.planner.notes import warning
 from berth.planner.plan import ClusterPlan, HostPlan, Local, Note, Ssh
 from berth.provider.facts import FACTS
 from components.cluster_observed import cluster_settings, observe_clusters
-from components.host import HostPlace, absolute
+from components.place import HostPlace, absolute
 
 
 @dataclass(frozen=True, kw_only=True)

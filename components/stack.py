@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pulumi
-from pulumi.runtime.stack import wait_for_rpcs
-from pulumi.runtime.sync_await import _sync_await
 
 from berth.facts import HostFacts
 from berth.facts.cluster import ClusterFacts
-from berth.planner.plan import GatewayPlan, HostPlan, Local, PathWeights, Plan, Ssh
+from berth.planner.plan import GatewayPlan, Local, PathWeights, Plan
 from components.adopted_server import AdoptedServer
 from components.cluster_problems import cluster_problems
 from components.gateway import Gateway
@@ -25,39 +20,13 @@ from components.monitoring import Monitoring
 from components.observed import place_of
 from components.prerequisites import HostPrerequisites, key_problems
 from components.proof import Proof
-
-_PUBLIC = "berth-dev"
-"""The passphrase of the dev stack, which its committed salt makes known to everybody."""
-
-_SHOWN = 32
-"""A program that ends with this status has said what is wrong; Pulumi's language host adds nothing to it."""
-
-
-def refuse(found: Sequence[str]) -> NoReturn:
-    """Ends the program with a line for each problem, once everything that it has declared is made.
-
-    Pulumi then deletes nothing. What is asked of the engine and not waited for would end as a warning of Python's.
-    """
-    _sync_await(wait_for_rpcs())
-    for line in found:
-        pulumi.log.error(line)
-    warnings.simplefilter("ignore", RuntimeWarning)  # of the stack's outputs, which are registered no more
-    sys.exit(_SHOWN)
-
-
-def unasked(hosts: Mapping[str, HostPlan], stack: str, project: Path) -> str:
-    """Why no host can be asked yet; empty where they can."""
-    if _is_public(stack, project):
-        return "the stack's secrets are not safe yet"
-    ways = [host.connection for host in hosts.values() if isinstance(host.connection, Ssh)]
-    missing = [ssh.sudo_password for ssh in ways if ssh.sudo_password and not pulumi.Config().get(ssh.sudo_password)]
-    return f"the secret {missing[0]} has no value" if missing else ""
+from components.refusal import is_public
 
 
 def problems(plan: Plan, project: Path, clusters: Mapping[str, ClusterFacts]) -> list[str]:
     """What is not here, or on clusters that answered, although the plan needs it: a line each."""
     config = pulumi.Config()
-    if _is_public(plan.stack, project):
+    if is_public(plan.stack, project):
         settings = f"Pulumi.{plan.stack}.yaml"
         must = f"set PULUMI_CONFIG_PASSPHRASE, remove encryptionsalt from {settings}, set the secrets again"
         return [f"stack {plan.stack}: its secrets have the dev stack's public passphrase, must have their own; {must}"]
@@ -75,13 +44,6 @@ def problems(plan: Plan, project: Path, clusters: Mapping[str, ClusterFacts]) ->
         and not (project / Path(replica.weights.path).expanduser() / "config.json").is_file()
     ]
     return [*missing, *gone, *key_problems(plan.hosts, project), *cluster_problems(plan, clusters)]
-
-
-def _is_public(stack: str, project: Path) -> bool:
-    """Whether everybody can read the stack's secrets."""
-    settings = project / f"Pulumi.{stack}.yaml"
-    salted = settings.is_file() and "encryptionsalt:" in settings.read_text()
-    return stack != "dev" and salted and os.environ.get("PULUMI_CONFIG_PASSPHRASE") == _PUBLIC
 
 
 def build(

@@ -20,13 +20,14 @@ from berth.planner.compatibility import compatibility
 from berth.planner.door import gateway, load, smoke
 from berth.planner.driver import wanted_version
 from berth.planner.facts import driver_of
+from berth.planner.hosts import host_plan
 from berth.planner.monitoring import monitoring
 from berth.planner.notes import refusal, remark, warning
 from berth.planner.on_cluster import clusters
 from berth.planner.placement import Placement, with_ports
-from berth.planner.plan import Card, HostPlan, Local, Note, Plan, ReplicaPlan, Ssh
+from berth.planner.plan import HostPlan, Note, Plan, ReplicaPlan
 from berth.planner.pods import pods
-from berth.planner.prerequisites import declared, prerequisites
+from berth.planner.prerequisites import prerequisites
 from berth.planner.readiness import Subject, missing
 from berth.planner.replicas import Replicas, setup_of, version_of
 from berth.planner.servings import Sized
@@ -228,23 +229,6 @@ def _lacking(
         if name in facts:
             there = [replica for replica in replicas if replica.host == name]
             yield from missing(Subject(host=host, replicas=there, facts=facts[name]))
-
-
-def host_plan(name: str, host: Host, cards: tuple[Card, ...] = ()) -> HostPlan:
-    """One machine of the plan; how it is reached is known before its cards are."""
-    connection: Local | Ssh = Local()
-    if host.connection != "local":
-        connection = Ssh(**host.connection.ssh.model_dump())
-    return HostPlan(
-        name=name,
-        connection=connection,
-        runtime=host.runtime,
-        root=host.root,
-        init=host.init,
-        cache=host.cache,
-        cards=cards,
-        declares=declared(host.prerequisites),
-    )
 
 
 def _secrets(stack: Stack) -> Iterator[str]:

@@ -9,8 +9,8 @@ import pytest
 
 from berth.planner.plan import HostPlan, Local, Ssh
 from berth.provider.host import HostSettings
-from components.host import absolute
 from components.observed import host_settings
+from components.place import absolute
 
 HOME = Path.home()
 
