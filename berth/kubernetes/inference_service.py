@@ -16,7 +16,7 @@ from berth.kubernetes.container import (
 )
 from berth.kubernetes.services import STANDARD_SINCE, Service
 from berth.kubernetes.storage import account, model_source, predictor_sources
-from berth.kubernetes.values import Object, metadata
+from berth.kubernetes.values import Object, metadata, over
 
 ROUTE_TIMEOUT = "3600s"
 """OpenShift's router ends a silent answer after 30 s by itself; a long generation or a long queue takes more."""
@@ -31,7 +31,7 @@ def inference_service(service: Service) -> Object:
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
         "metadata": metadata(service.name, service.cluster.namespace, _labels(service), _annotations(service)),
-        "spec": {"predictor": _predictor(service)},
+        "spec": {"predictor": over(_predictor(service), service.pod.overlay)},
     }
 
 

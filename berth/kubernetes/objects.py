@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from berth.kubernetes.gateway import gateway
 from berth.kubernetes.inference_service import inference_service
+from berth.kubernetes.monitoring import monitoring
 from berth.kubernetes.runtime import serving_runtime
 from berth.kubernetes.services import Service, labels, services
 from berth.kubernetes.storage import account, connection, secrets
@@ -43,6 +45,8 @@ def _objects(plan: Plan, cluster: ClusterPlan, version: str | None) -> Iterator[
         yield connection(cluster, name, said, labels(plan.stack))
     for service in there:
         yield from _service(service)
+    yield from gateway(plan, cluster, there)
+    yield from monitoring(plan, cluster)
 
 
 def _service(service: Service) -> Iterator[Object]:

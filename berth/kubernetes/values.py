@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -49,6 +50,15 @@ def cpu(cores: float) -> str:
     return str(int(cores)) if cores == int(cores) else f"{round(cores * 1000)}m"
 
 
+def over(below: Object, above: Mapping[str, Any]) -> Object:
+    """The fields of both, those of `above` where both have one; lists are taken whole."""
+    found = dict(below)
+    for key, value in above.items():
+        known = found.get(key)
+        found[key] = over(known, value) if isinstance(known, dict) and isinstance(value, Mapping) else value
+    return found
+
+
 def placeholder(secret: str) -> str:
     """What stands in an object in place of a secret's value; `filled` puts it in."""
     return f"${{secret:{secret}}}"
@@ -68,5 +78,10 @@ def filled(one: Object, values: Mapping[str, str]) -> Object:
     """
     if "stringData" not in one:
         return one
-    data = {key: _PLACEHOLDER.sub(lambda at: values[at[1]], text) for key, text in one["stringData"].items()}
-    return {**one, "stringData": data}
+    return {**one, "stringData": {key: _filled(key, text, values) for key, text in one["stringData"].items()}}
+
+
+def _filled(key: str, text: str, values: Mapping[str, str]) -> str:
+    """One file or value; inside JSON a value is written as JSON writes it."""
+    inside = key.endswith(".json")
+    return _PLACEHOLDER.sub(lambda at: json.dumps(values[at[1]])[1:-1] if inside else values[at[1]], text)

@@ -50,11 +50,15 @@ class _Alert:
         }
 
 
-def rules(plan: Plan, host: str, *, gpu: bool) -> dict[str, Any]:
-    """Prometheus' rule file for one host; YAML takes it as it is."""
+def rules(plan: Plan, host: str, *, gpu: bool, standing: int = 0) -> dict[str, Any]:
+    """Prometheus' rule file for one host; YAML takes it as it is.
+
+    `standing` is how many members of each of the gateway's clusters are no engines: on Kubernetes there is one, which
+    requests wait behind.
+    """
     groups = [{"name": "engines", "rules": _written(_engines(plan))}]
     if plan.gateway is not None and plan.gateway.host == host:
-        groups.append({"name": "gateway", "rules": _written(_gateway())})
+        groups.append({"name": "gateway", "rules": _written(_gateway(standing))})
     if gpu:
         groups.append({"name": "gpus", "rules": _written(_gpus())})
     return {"groups": groups}
@@ -129,7 +133,7 @@ def _memory_and_time(plan: Plan) -> Iterator[_Alert]:
         )
 
 
-def _gateway() -> Iterator[_Alert]:
+def _gateway(standing: int) -> Iterator[_Alert]:
     yield _Alert(
         "GatewayDown",
         'up{job="gateway"} == 0',
@@ -150,7 +154,7 @@ def _gateway() -> Iterator[_Alert]:
     )
     yield _Alert(
         "NoReplicaInRotation",
-        "max by (envoy_cluster_name) (envoy_cluster_membership_healthy) == 0 "
+        f"max by (envoy_cluster_name) (envoy_cluster_membership_healthy) == {standing} "
         "and on (envoy_cluster_name) max by (envoy_cluster_name) (envoy_cluster_membership_total) > 0",
         "1m",
         "page",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from berth.planner.notes import refusal, warning
+from berth.planner.on_cluster import check_door, edge_of
 from berth.planner.plan import (
     ENVOY_IMAGE,
     GatewayPlan,
@@ -19,6 +20,7 @@ from berth.planner.plan import (
     TlsPlan,
 )
 from berth.spec.gateway import Gateway, Key, Limits
+from berth.spec.hosts import Place
 from berth.spec.models import Model, Revision
 from berth.spec.problems import nearest
 from berth.spec.stack import Stack
@@ -32,10 +34,11 @@ def gateway(stack: Stack, replicas: Sequence[ReplicaPlan], notes: list[Note]) ->
     said = stack.gateway
     if said is None:
         return None
-    notes += [*_misplaced(stack), *_exposed(said), *_prefixes(stack), *_budgets(said)]
+    exposed = check_door(stack, said) if said.host in stack.clusters else _exposed(said)
+    notes += [*_misplaced(stack), *exposed, *_prefixes(stack), *_budgets(said)]
     return GatewayPlan(
         host=said.host,
-        bind=said.bind,
+        bind="0.0.0.0" if said.host in stack.clusters else said.bind,  # noqa: S104 - a pod's own address
         port=said.port,
         admin_port=said.admin_port or said.port + 1,
         metrics_port=said.metrics_port or said.port + 2,
@@ -48,6 +51,7 @@ def gateway(stack: Stack, replicas: Sequence[ReplicaPlan], notes: list[Note]) ->
         url=said.url,
         tls=_tls(stack, said),
         image=said.image or ENVOY_IMAGE,
+        edge=edge_of(stack),
     )
 
 
@@ -90,14 +94,15 @@ def _misplaced(stack: Stack) -> Iterator[Note]:
     if stack.gateway is None:
         return
     home = stack.gateway.host
-    if home not in stack.hosts:
-        near = nearest(home, stack.hosts)
-        hint = f"did you mean {near}?" if near else f"known hosts: {', '.join(stack.hosts) or 'none'}"
-        yield refusal("gateway.host", f"is {home}, must be one of the stack's hosts; {hint}")
+    known = [*stack.hosts, *stack.clusters]
+    if home not in known:
+        near = nearest(home, known)
+        hint = f"did you mean {near}?" if near else f"known: {', '.join(known) or 'none'}"
+        yield refusal("gateway.host", f"is {home}, must be one of the stack's hosts or clusters; {hint}")
         return
     for model, spec in stack.models.items():
         for revision in spec.revisions.values():
-            away = [host for place in revision.place for host in _hosts(stack, place.host, place.group) if host != home]
+            away = [host for place in revision.place for host in _hosts(stack, place) if host != home]
             if away:
                 text = (
                     f"is {home}, must be {away[0]} where {model} runs: the way between two hosts is not encrypted yet; "
@@ -202,8 +207,9 @@ def _tls(stack: Stack, said: Gateway) -> TlsPlan | None:
     return TlsPlan(names=tuple(dict.fromkeys(name for name in names if name)))
 
 
-def _hosts(stack: Stack, host: str | None, group: str | None) -> tuple[str, ...]:
-    return (host,) if host is not None else stack.group(group) if group is not None else ()
+def _hosts(stack: Stack, place: Place) -> tuple[str, ...]:
+    one = place.host or place.cluster
+    return (one,) if one is not None else stack.group(place.group or "")
 
 
 def _adapters(spec: Model) -> Iterator[str]:

@@ -32,10 +32,11 @@ def monitoring(stack: Stack) -> MonitoringPlan | None:
 
 
 def host_of(stack: Stack) -> str | None:
-    """The gateway's host, else the only one."""
+    """The gateway's host or cluster, else the only one."""
     if stack.gateway is not None:
         return stack.gateway.host
-    return next(iter(stack.hosts)) if len(stack.hosts) == 1 else None
+    all_of_them = [*stack.hosts, *stack.clusters]
+    return all_of_them[0] if len(all_of_them) == 1 else None
 
 
 def _part(said: GpuExporter | Prometheus | Grafana | None, image: str) -> MonitorPlan | None:

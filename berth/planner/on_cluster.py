@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 from berth.catalogue.units import Bytes
 from berth.planner.memory.weights import weights
@@ -11,6 +12,7 @@ from berth.planner.placement import Seat
 from berth.planner.plan import (
     ClusterPlan,
     DataConnectionPlan,
+    EdgePlan,
     Note,
     PodPlan,
     TolerationPlan,
@@ -18,6 +20,7 @@ from berth.planner.plan import (
     service_name,
 )
 from berth.planner.servings import Sized
+from berth.spec.gateway import Gateway
 from berth.spec.hosts import Cluster, ClusterGpus
 from berth.spec.problems import nearest
 from berth.spec.stack import Stack
@@ -33,6 +36,7 @@ def pod_of(one: Sized, cluster: Cluster, adapters: tuple[Weights, ...]) -> PodPl
         nodes=dict(kind.nodes) if kind is not None else {},
         runtime=seat.place.runtime,
         service=seat.place.service,
+        overlay=dict(seat.place.overlay),
         weights=_read(one),
         adapters=adapters,
     )
@@ -164,7 +168,7 @@ def _like(first: Seat, seats: Sequence[Seat]) -> Iterator[Note]:
     """Replicas of one revision on one cluster are one service, so that they must be alike."""
     for seat in seats:
         mine = (seat.model, seat.revision, seat.host) == (first.model, first.revision, first.host)
-        same = ("gpu", "runtime", "service")
+        same = ("gpu", "runtime", "service", "overlay")
         if mine and any(getattr(seat.place, key) != getattr(first.place, key) for key in same):
             text = f"differs in {', '.join(same)} on {seat.host}, must be alike; give each kind a revision of its own"
             yield refusal(f"{seat.where}.place", text)
@@ -198,3 +202,45 @@ def _names(seats: Sequence[Seat]) -> Iterator[Note]:
         if not name[0].isalpha():
             text = f"is called {name} on {seat.host}, must start with a letter there; rename it, and add an alias"
             yield refusal(seat.where, text)
+
+
+def edge_of(stack: Stack) -> EdgePlan | None:
+    """What stands in front of a gateway on a cluster; None where only the cluster's own clients reach it."""
+    said = stack.gateway.edge if stack.gateway is not None else None
+    if stack.gateway is None or said is None or stack.gateway.host not in stack.clusters:
+        return None
+    native: Literal["route", "ingress"] = (
+        "route" if stack.clusters[stack.gateway.host].kind == "openshift-ai" else "ingress"
+    )
+    space, _, name = (said.gateway or "").partition("/")
+    return EdgePlan(
+        kind=said.kind or native,
+        host=said.host,
+        ingress_class=said.ingress_class,
+        tls_secret=said.tls_secret,
+        gateway=(space, name) if name else None,
+    )
+
+
+def check_door(stack: Stack, said: Gateway) -> Iterator[Note]:
+    """What a gateway on a cluster must and must not say."""
+    if said.tls is not None:
+        yield refusal("gateway.tls", "is given on a cluster, must be left out: what gateway.edge names encrypts there")
+    for key in ("bind", "plain"):
+        if key in said.model_fields_set:
+            yield refusal(f"gateway.{key}", "is given on a cluster, must be left out: a pod has an address of its own")
+    if not said.open and not said.keys:
+        text = "are missing, must name a client and the secret with its key: on a cluster none is generated"
+        yield refusal("gateway.keys", text)
+    elif said.open and said.edge is not None:
+        yield warning("gateway.open", "is true beside edge: everyone who reaches that address may use the models")
+    edge, planned = said.edge, edge_of(stack)
+    if edge is None or planned is None:
+        return
+    if planned.kind == "gateway-api" and edge.gateway is None:
+        yield refusal("gateway.edge.gateway", "is missing, must be the Gateway's namespace/name for an HTTPRoute")
+    if planned.kind == "ingress" and edge.host is None:
+        yield refusal("gateway.edge.host", "is missing, must be the name that clients use, for its Ingress")
+    if planned.kind == "ingress" and edge.tls_secret is None:
+        text = "is missing: keys and prompts can be read on the way unless the Ingress has a certificate by itself"
+        yield warning("gateway.edge.tls_secret", text)

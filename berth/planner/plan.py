@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from berth.catalogue.units import Bytes
 from berth.planner.adopted_plan import AdoptedPlan
@@ -247,7 +247,8 @@ class PodPlan:
 
     `gpus` are cards of the kind `resource` on nodes with the labels `nodes`; `runtime` names a ServingRuntime that is
     there already; `parked` keeps everything but the pods; `weights` are what the engine reads at its start, None where
-    nothing is known of the model; `adapters` are where those of `ReplicaPlan.adapters` come from.
+    nothing is known of the model; `adapters` are where those of `ReplicaPlan.adapters` come from; `overlay` are fields
+    of KServe's own that come over ours.
     """
 
     gpus: int
@@ -256,6 +257,7 @@ class PodPlan:
     runtime: str | None = None
     parked: bool = False
     service: Literal["inference", "llm"] = "inference"
+    overlay: Mapping[str, Any] = field(default_factory=dict)
     weights: Bytes | None = None
     adapters: tuple[Weights, ...] = ()
 
@@ -369,6 +371,21 @@ class TlsPlan:
     key: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class EdgePlan:
+    """What stands between clients outside a cluster and its gateway.
+
+    `host` is the name that clients use (None where the cluster gives one), `gateway` an HTTPRoute's Gateway by its
+    namespace and name.
+    """
+
+    kind: Literal["route", "ingress", "gateway-api"]
+    host: str | None = None
+    ingress_class: str | None = None
+    tls_secret: str | None = None
+    gateway: tuple[str, str] | None = None
+
+
 ENVOY_IMAGE = "envoyproxy/envoy:v1.40.0"
 """Envoy's own image of the release that the gateway's configuration is made for."""
 
@@ -377,7 +394,8 @@ ENVOY_IMAGE = "envoyproxy/envoy:v1.40.0"
 class GatewayPlan:
     """The OpenAI-compatible door of the stack.
 
-    `bind` is the address it listens on; `open` asks no one for a key; `image` is what it runs in on a Docker host.
+    `bind` is the address it listens on; `open` asks no one for a key; `image` is what it runs in on a Docker host or on
+    a cluster, whose name is `host` then.
     """
 
     host: str
@@ -394,6 +412,7 @@ class GatewayPlan:
     url: str | None = None
     tls: TlsPlan | None = None
     image: str = ENVOY_IMAGE
+    edge: EdgePlan | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ def unbuilt(stack: Stack) -> Iterator[tuple[str, str]]:
 
 def _of_monitoring(stack: Stack) -> Iterator[tuple[str, str]]:
     host = host_of(stack)
-    if host is not None and host in stack.hosts and stack.hosts[host].runtime == "docker":
+    if host is not None and (host in stack.clusters or (host in stack.hosts and stack.hosts[host].runtime == "docker")):
         return
     for part in ("gpu", "prometheus", "grafana"):
         if getattr(stack.monitoring, part) is not None:

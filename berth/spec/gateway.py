@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -58,11 +58,29 @@ class Tls(Section):
         return self
 
 
+class Edge(Section):
+    """How clients outside a cluster reach its gateway; there the connection is encrypted too."""
+
+    kind: Literal["route", "ingress", "gateway-api"] | None = None
+    """What stands in front: OpenShift's Route, an Ingress, or an HTTPRoute of the Gateway API; left out, a Route on
+    openshift-ai and an Ingress elsewhere."""
+    host: Annotated[Text, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")] | None = None
+    """The name that clients use; left out, OpenShift gives one."""
+    ingress_class: Text | None = None
+    """The class of the Ingress; left out, the cluster's own."""
+    tls_secret: Text | None = None
+    """The namespace's secret with the certificate of an Ingress."""
+    gateway: Annotated[Text, Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")] | None = None
+    """The Gateway that an HTTPRoute belongs to, as namespace/name; its listener encrypts."""
+
+
 class Gateway(Section):
     """The stack's OpenAI-compatible door."""
 
     host: Name
-    """The host it runs on."""
+    """The host it runs on, or the cluster."""
+    edge: Edge | None = None
+    """On a cluster, how clients outside reach it; left out, only those inside do."""
     port: Port = 8000
     """The port clients use."""
     bind: Text = "127.0.0.1"

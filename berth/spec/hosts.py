@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
@@ -215,6 +215,7 @@ _OF_CLUSTERS = {
     "gpu": "a host's cards are known by index",
     "runtime": "it is for clusters",
     "service": "it is for clusters",
+    "overlay": "it is for clusters",
 }
 """Keys of a place that only make sense on one of the two, and why."""
 
@@ -245,6 +246,9 @@ class Place(Section):
     """On a cluster, the resource name of a ServingRuntime that is there already; left out, Berth makes one."""
     service: Literal["inference", "llm"] = "inference"
     """On a cluster, what KServe is given: an InferenceService or an LLMInferenceService."""
+    overlay: Mapping[Text, Any] = Field(default_factory=dict)
+    """On a cluster, fields of KServe's own (of the predictor, or of an LLMInferenceService) over those that Berth
+    writes; checked against KServe's release there."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Place:

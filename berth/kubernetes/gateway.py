@@ -1,0 +1,305 @@
+"""The gateway on a cluster: the same Envoy configuration, in volumes that change as a whole, and what stands before it.
+
+The engines of a revision are found by a Service of their own without an address, whose name resolves to its ready pods:
+so that Envoy itself chooses the engine with the fewest requests, and divides the traffic among revisions.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from berth import gateway as envoy
+from berth.gateway.names import METRICS_NAME, SERVED_LISTENERS_FILE
+from berth.gateway.routes import placeholder as key_placeholder
+from berth.gateway.xds import Json, digest, file_source, response
+from berth.kubernetes.container import PORT
+from berth.kubernetes.services import Service, labels
+from berth.kubernetes.values import Object, metadata, placeholder
+from berth.planner.plan import ClusterPlan, GatewayPlan, Plan
+
+FOLDER: Final = "/etc/berth"
+"""Where the configuration is mounted; ConfigMap and Secret in one volume, which is exchanged as a whole."""
+
+ROUTES: Final = "routes.json"
+"""The one file with keys in it, hence of the Secret."""
+
+_WORK = "/run/berth"
+_ENVOY_USER = 101  # of Envoy's image, which would start as root and change to it; OpenShift gives a user itself
+_SILENCE_S = 3600
+_TAKE_OUT_S = 5  # until no proxy of the cluster sends new connections to a pod that is to end
+
+
+def gateway(plan: Plan, cluster: ClusterPlan, services: Sequence[Service]) -> Iterator[Object]:
+    """The objects of the gateway where it is on this cluster, in their order."""
+    door = plan.gateway
+    if door is None or door.host != cluster.name:
+        return
+    for service in services:
+        yield _engines(service)
+    about = _About(plan, cluster)
+    files = configuration(door, services)
+    yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about.metadata("gateway"), "data": files}
+    routes = {ROUTES: _routes(door)}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": about.metadata("gateway"), "type": "Opaque"}
+    yield {**secret, "stringData": routes}
+    yield _deployment(about, door, cluster, files)
+    yield _service(about, door)
+    yield from _edge(about, door)
+
+
+def configuration(door: GatewayPlan, services: Sequence[Service]) -> dict[str, str]:
+    """The files of the gateway without its routes."""
+    bootstrap = envoy.bootstrap(door, FOLDER)
+    # Emptied when it is to end, so that it lies where the pod may write.
+    bootstrap["dynamic_resources"]["lds_config"] = file_source(_WORK, SERVED_LISTENERS_FILE)
+    named = {envoy.cluster_name(one.replica.model, one.replica.revision): engines_address(one) for one in services}
+    found = {
+        "bootstrap.json": bootstrap,
+        "listeners.json": _reachable(envoy.listeners(door, FOLDER)),
+        "clusters.json": _by_name(envoy.clusters(door, FOLDER), named),
+        "status.json": envoy.status(door),
+    }
+    return {**{name: json.dumps(content, indent=1) for name, content in found.items()}, "start.sh": envoy.START}
+
+
+def engines_address(service: Service) -> str:
+    """The name that resolves to the ready pods of a revision."""
+    return f"{service.name}-engines.{service.cluster.namespace}.svc"
+
+
+def object_name(stack: str, part: str) -> str:
+    """The name of an object of the whole stack."""
+    return f"{re.sub('[^a-z0-9-]+', '-', stack.lower()).strip('-')}-{part}"
+
+
+class _About:
+    """What the metadata of the gateway's objects have in common."""
+
+    def __init__(self, plan: Plan, cluster: ClusterPlan) -> None:
+        self._stack, self._namespace = plan.stack, cluster.namespace
+        self.name = object_name(plan.stack, "gateway")
+        self.selector = {"app.kubernetes.io/name": self.name}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {**labels(self._stack), **self.selector}
+
+    def metadata(self, part: str, annotations: dict[str, str] | None = None) -> Object:
+        return metadata(object_name(self._stack, part), self._namespace, self.labels, annotations)
+
+
+def _engines(service: Service) -> Object:
+    """A Service without an address of its own."""
+    # KServe marks pods with the service's name, in either mode.
+    selector = {"serving.kserve.io/inferenceservice": service.name}
+    if service.pod.service == "llm":
+        selector = {"app.kubernetes.io/name": service.name, "kserve.io/component": "workload"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(f"{service.name}-engines", service.cluster.namespace, service.labels),
+        "spec": {
+            "clusterIP": "None",
+            "selector": selector,
+            "ports": [{"name": "http", "port": PORT, "targetPort": PORT, "protocol": "TCP"}],
+        },
+    }
+
+
+def _routes(door: GatewayPlan) -> str:
+    """The routes; keys stand in them by the names of their secrets."""
+    text = json.dumps(envoy.routes(door), indent=1)
+    for key in door.keys:
+        text = text.replace(key_placeholder(key.name), placeholder(key.secret or key.name))
+    return text
+
+
+def _reachable(listeners: Json) -> Json:
+    """The numbers are asked from outside the pod, by Prometheus and by the probes."""
+    for listener in listeners["resources"]:
+        if listener["name"] == METRICS_NAME:
+            listener["address"]["socket_address"]["address"] = "0.0.0.0"  # noqa: S104 - a pod's own address
+    return response(listeners["resources"])
+
+
+def _by_name(clusters: Json, named: dict[str, str]) -> Json:
+    """Engines found by name instead of by a file that somebody would have to write.
+
+    Behind them stands nobody at all, so that requests wait for an engine while its pod is replaced, as they do on other
+    runtimes; the limit is the same hold_limit.
+    """
+    found = []
+    for cluster in clusters["resources"]:
+        engines = cluster.pop("eds_cluster_config")["service_name"]
+        known = envoy.endpoints(engines, [(named[engines], PORT)], held=True)["resources"][0]
+        known.pop("@type")
+        known["cluster_name"] = cluster["name"]
+        found.append(
+            {
+                **cluster,
+                "type": "STRICT_DNS",
+                "load_assignment": known,
+                # Pods come and go within the 5 s for which the cluster's DNS answers are good.
+                "dns_refresh_rate": "2s",
+                "respect_dns_ttl": False,
+                "dns_lookup_family": "V4_PREFERRED",
+            }
+        )
+    return response(found)
+
+
+def _deployment(about: _About, door: GatewayPlan, cluster: ClusterPlan, files: dict[str, str]) -> Object:
+    # What Envoy reads at its start only; the rest it takes over by itself when the volume changes.
+    fixed = digest([files[name] for name in ("bootstrap.json", "listeners.json", "start.sh")])
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": about.metadata("gateway"),
+        "spec": {
+            # One: limits of clients are counted in each Envoy by itself.
+            "replicas": 1,
+            "selector": {"matchLabels": about.selector},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": {
+                "metadata": {"labels": about.labels, "annotations": {"dev.berth/fixed": fixed}},
+                "spec": _pod(about, door, cluster),
+            },
+        },
+    }
+
+
+def _pod(about: _About, door: GatewayPlan, cluster: ClusterPlan) -> Object:
+    user = {} if cluster.kind == "openshift-ai" else {"runAsUser": _ENVOY_USER, "fsGroup": _ENVOY_USER}
+    sources = [{"configMap": {"name": about.name}}, {"secret": {"name": about.name}}]
+    volumes: list[Any] = [
+        {"name": "configuration", "projected": {"sources": sources}},
+        {"name": "work", "emptyDir": {}},
+    ]
+    return {
+        "terminationGracePeriodSeconds": envoy.DRAIN_S + 15 + _TAKE_OUT_S,
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **user},
+        "containers": [_container(door)],
+        "volumes": volumes,
+    }
+
+
+def _container(door: GatewayPlan) -> Object:
+    started = envoy.command("envoy", _WORK, door.admin_port)
+    words = [word.replace(f"{_WORK}/start.sh", f"{FOLDER}/start.sh") for word in started]
+    words = [word.replace(f"{_WORK}/bootstrap.json", f"{FOLDER}/bootstrap.json") for word in words]
+    copied = f'cp {FOLDER}/listeners.json {_WORK}/listeners.json && exec "$@"'
+    ready = {"httpGet": {"path": "/ready", "port": "metrics"}, "timeoutSeconds": 5}
+    return {
+        "name": "envoy",
+        "image": door.image,
+        "command": ["bash", "-c", copied, "berth", *words],
+        "ports": [
+            {"name": "http", "containerPort": door.port, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": door.metrics_port, "protocol": "TCP"},
+        ],
+        "resources": {
+            "requests": {"cpu": "250m", "memory": "256Mi"},
+            # Envoy's own bound on its heap is 1 GiB and 64 bodies of the largest size.
+            "limits": {"memory": f"{1536 + 64 * -(-int(door.max_body) // 2**20)}Mi"},
+        },
+        "readinessProbe": {**ready, "periodSeconds": 5, "failureThreshold": 2},
+        "livenessProbe": {**ready, "periodSeconds": 20, "failureThreshold": 6},
+        "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(_TAKE_OUT_S)]}}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [
+            {"name": "configuration", "mountPath": FOLDER, "readOnly": True},
+            {"name": "work", "mountPath": _WORK},
+        ],
+    }
+
+
+def _service(about: _About, door: GatewayPlan) -> Object:
+    ports = [("http", door.port), ("metrics", door.metrics_port)]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": about.metadata("gateway"),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": about.selector,
+            "ports": [{"name": name, "port": port, "targetPort": name, "protocol": "TCP"} for name, port in ports],
+        },
+    }
+
+
+def _edge(about: _About, door: GatewayPlan) -> Iterator[Object]:
+    """What lets clients in from outside; each with its own way to say that an answer may take long."""
+    edge = door.edge
+    match edge.kind if edge is not None else None:
+        case "route":
+            yield _route(about, door)
+        case "ingress":
+            yield _ingress(about, door)
+        case "gateway-api":
+            yield _http_route(about, door)
+
+
+def _route(about: _About, door: GatewayPlan) -> Object:
+    host = {"host": door.edge.host} if door.edge is not None and door.edge.host is not None else {}
+    return {
+        "apiVersion": "route.openshift.io/v1",
+        "kind": "Route",
+        # The router's own limit is 30 s of silence, which ends a long answer.
+        "metadata": about.metadata("gateway", {"haproxy.router.openshift.io/timeout": f"{_SILENCE_S}s"}),
+        "spec": {
+            **host,
+            "to": {"kind": "Service", "name": about.name, "weight": 100},
+            "port": {"targetPort": "http"},
+            "tls": {"termination": "edge", "insecureEdgeTerminationPolicy": "None"},
+        },
+    }
+
+
+def _ingress(about: _About, door: GatewayPlan) -> Object:
+    edge = door.edge
+    prefix = "nginx.ingress.kubernetes.io"
+    notes = {
+        f"{prefix}/proxy-read-timeout": str(_SILENCE_S),
+        f"{prefix}/proxy-send-timeout": str(_SILENCE_S),
+        f"{prefix}/proxy-buffering": "off",
+        f"{prefix}/proxy-body-size": f"{-(-int(door.max_body) // 2**20)}m",
+    }
+    backend = {"service": {"name": about.name, "port": {"name": "http"}}}
+    host = edge.host if edge is not None else None
+    spec: Object = {
+        "rules": [{"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}],
+    }
+    if edge is not None and edge.ingress_class is not None:
+        spec = {"ingressClassName": edge.ingress_class, **spec}
+    if edge is not None and edge.tls_secret is not None:
+        spec["tls"] = [{"hosts": [host], "secretName": edge.tls_secret}]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": about.metadata("gateway", notes),
+        "spec": spec,
+    }
+
+
+def _http_route(about: _About, door: GatewayPlan) -> Object:
+    edge = door.edge
+    space, name = edge.gateway if edge is not None and edge.gateway is not None else ("", "")
+    hosts = {"hostnames": [edge.host]} if edge is not None and edge.host is not None else {}
+    rule = {
+        "backendRefs": [{"name": about.name, "port": door.port}],
+        "timeouts": {"request": "0s", "backendRequest": "0s"},  # some controllers end a request after 15 s
+    }
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": about.metadata("gateway"),
+        "spec": {"parentRefs": [{"name": name, "namespace": space}], **hosts, "rules": [rule]},
+    }
