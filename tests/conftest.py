@@ -1,6 +1,10 @@
-"""For all tests: how fast this machine is at the moment is no property of the code."""
+"""For all tests: how fast this machine is at the moment is no property of the code, and there is one cluster."""
 
 from hypothesis import HealthCheck, settings
+
+from tests.cluster.fixtures import cluster, control_plane, namespace
+
+__all__ = ["cluster", "control_plane", "namespace"]
 
 settings.register_profile("berth", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("berth")

@@ -1,7 +1,4 @@
-"""Pytest fixtures of a cluster.
-
-Import them in the `conftest.py` of the folder that uses them: `from tests.cluster.fixtures import cluster, namespace`.
-"""
+"""Pytest fixtures of a cluster; the `conftest.py` of all tests has them, so that one cluster serves them all."""
 
 from __future__ import annotations
 

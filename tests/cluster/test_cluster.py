@@ -1,0 +1,54 @@
+"""The test cluster itself: real KServe makes a service ready and refuses another, and stand-ins answer for pods."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cluster.cluster import Cluster
+from tests.cluster.control_plane import ControlPlane
+
+pytestmark = pytest.mark.cluster
+
+_SERVICES = "/apis/serving.kserve.io/v1beta1/namespaces/{}/inferenceservices"
+
+
+def service(name: str, **model: object) -> dict[str, object]:
+    """A service with a container of its own runtime, without weights."""
+    container = {
+        "name": "kserve-container",
+        "image": "vllm/vllm-openai:v0.11.0",
+        "args": ["--served-model-name=one"],
+        "ports": [{"containerPort": 8080, "protocol": "TCP"}],
+        "resources": {key: {"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": "1"} for key in ("requests", "limits")},
+    }
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": name},
+        "spec": {"predictor": {"containers": [container], **model}},
+    }
+
+
+def test_kserve_makes_a_service_ready_and_its_pod_answers_through_the_api(cluster: Cluster, namespace: str) -> None:
+    services = _SERVICES.format(namespace)
+    cluster.create(services, service("one"))
+
+    def ready() -> bool:
+        status = (cluster.get(f"{services}/one") or {}).get("status", {})
+        return any(item["type"] == "Ready" and item["status"] == "True" for item in status.get("conditions", ()))
+
+    cluster.until(ready, "READY of the service")
+    answer = f"/api/v1/namespaces/{namespace}/services/one-predictor:80/proxy/v1/models"
+    listed = cluster.until(lambda: cluster.send("GET", answer, {}).ok and cluster.get(answer), "the model list")
+    assert [model["id"] for model in listed["data"]] == ["one"]
+
+
+def test_kserve_refuses_a_service_without_a_model(cluster: Cluster, namespace: str) -> None:
+    body = service("none", containers=[])
+    answer = cluster.send("POST", _SERVICES.format(namespace), body)
+    assert answer.status_code in {400, 403}, answer.text
+
+
+@pytest.mark.parametrize("version", ["0.16.0", "0.20.0"])
+def test_crds_of_other_releases_are_taken(version: str, control_plane: ControlPlane) -> None:
+    control_plane.crds(version)

@@ -1,0 +1,48 @@
+"""How a cluster is asked when it is away, or when nobody knows where it is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from berth.provider.errors import BadInput, Unreachable
+from berth.provider.kubernetes.api import Api
+from tests.ports import free_port
+
+
+def kubeconfig() -> str:
+    """One whose server is not there."""
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": {"server": f"https://127.0.0.1:{free_port()}"}}],
+            "users": [{"name": "u", "user": {"token": "very secret"}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+    )
+
+
+async def test_one_that_is_away_is_named_at_once() -> None:
+    with pytest.raises(Unreachable, match=r"cluster k: https://127\.0\.0\.1:\d+: .*Connection refused") as caught:
+        await Api("k", kubeconfig(), None).get("/version")
+    assert "very secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["no: kubeconfig", "just text", "[", ""])
+async def test_a_kubeconfig_that_is_none_is_named(text: str) -> None:
+    with pytest.raises(BadInput, match=r"the secret kubeconfig of cluster k cannot be used: .+; correct it"):
+        await Api("k", text, None).get("/version")
+
+
+async def test_a_context_that_is_not_there_is_named() -> None:
+    with pytest.raises(BadInput, match=r"cannot be used: .*production.*; correct it, or the context"):
+        await Api("k", kubeconfig(), "production").get("/version")
+
+
+async def test_without_a_kubeconfig_it_is_where_kubectl_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/nowhere")
+    with pytest.raises(BadInput, match=r"cluster k: kubectl's own configuration cannot be used: "):
+        await Api("k", None, None).get("/version")
