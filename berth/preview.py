@@ -48,11 +48,12 @@ def preview(stack: str, project: Project | None = None) -> tuple[bool, str]:
             pulumi.call("stack", "select", "--create")
         except LifecycleError as error:
             return False, str(error)
-        return _run(pulumi)
+        return run(pulumi, "--refresh=false")
 
 
-def _run(pulumi: Pulumi) -> tuple[bool, str]:
-    command = ["pulumi", "preview", "--refresh=false", "--non-interactive", "--color", "never", "--stack", pulumi.stack]
+def run(pulumi: Pulumi, *options: str) -> tuple[bool, str]:
+    """Whether a preview with these options succeeds, and what it prints."""
+    command = ["pulumi", "preview", *options, "--non-interactive", "--color", "never", "--stack", pulumi.stack]
     try:
         done = subprocess.run(
             command, cwd=pulumi.project.root, env=pulumi.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

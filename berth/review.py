@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from berth.facts import HostFacts
+from berth.facts.store import Store, age
+from berth.planner.notes import remark, warning
+from berth.planner.plan import Note
 from berth.planner.planning import plan as decide
 from berth.report.pull_request import Reviewed
 from berth.spec import SpecError, Stack, load
@@ -16,6 +21,10 @@ from berth.spec.sources import Source
 
 if TYPE_CHECKING:
     from berth.shapes import Reader
+
+
+_OLD = timedelta(days=30)
+"""Machines are upgraded meanwhile."""
 
 
 class NoSuchStack(Exception):
@@ -84,11 +93,44 @@ def review(path: Path, profile: str | None = None, reader: Reader | None = None)
     if profile is not None and profile not in (known := _profiles(stack)):
         problem = f"{path}: --profile is {profile}, must be one that the file names: {', '.join(known)}"
         return Reviewed(stack=path.stem, problems=(problem,))
+    facts, notes = _recorded(stack, path)
     if reader is None:
-        return Reviewed(stack=path.stem, plan=decide(stack, path.stem, profile))
-    shapes, unread = reader.read(stack)
-    plan = decide(stack, path.stem, profile, shapes=shapes)
-    return Reviewed(stack=path.stem, plan=replace(plan, notes=(*plan.notes, *unread)))
+        plan = decide(stack, path.stem, profile, facts=facts)
+    else:
+        shapes, unread = reader.read(stack)
+        plan, notes = decide(stack, path.stem, profile, facts=facts, shapes=shapes), [*notes, *unread]
+    return Reviewed(stack=path.stem, plan=replace(plan, notes=(*plan.notes, *notes)))
+
+
+def against(reviewed: Reviewed, stacks: Path, profile: str | None = None) -> Reviewed:
+    """The same with the plan that the stack had before a change.
+
+    Args:
+        reviewed: the stack as it is now.
+        stacks: the folder of stack files before the change.
+        profile: which of the models' shares applies; None takes each file's own.
+    """
+    path = stacks / f"{reviewed.stack}.yaml"
+    before = review(path, profile).plan if path.is_file() else None
+    return replace(reviewed, compared=True, before=before)
+
+
+def _recorded(stack: Stack, path: Path) -> tuple[Mapping[str, HostFacts], Sequence[Note]]:
+    """What was recorded of the stack's machines, and a note on each: how old it is, or what is wrong with it."""
+    store = Store(path.absolute().parent.parent, path.stem)
+    facts, notes = dict[str, HostFacts](), list[Note]()
+    for host in stack.hosts:
+        problems: list[str] = []
+        found = store.shared(host, problems)
+        notes += [warning(f"hosts.{host}", problem) for problem in problems]
+        if found is None:
+            continue
+        # Whose the used memory was is not recorded; some of it is the stack's own where it was up.
+        facts[host] = found.model_copy(update={"gpus": tuple(gpu.model_copy(update={"used": 0}) for gpu in found.gpus)})
+        text = f"is planned as it was recorded {age(found, datetime.now(UTC))} ago; its cards count as free of others"
+        old = datetime.now(UTC) - found.gathered > _OLD
+        notes.append(warning(f"hosts.{host}", f"{text}; record it again") if old else remark(f"hosts.{host}", text))
+    return facts, notes
 
 
 def _profiles(stack: Stack) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from berth.cli import doctor, hosts, importing, lifecycle, plan
+from berth.cli import doctor, drift, hosts, importing, lifecycle, plan, render
 from berth.cli.saying import WRONG_INPUT, WrongInput, complain
 
 app = typer.Typer(
@@ -35,9 +35,11 @@ for command in (
     lifecycle.down,
     lifecycle.env,
     doctor.doctor,
+    drift.drift,
     hosts.hostkey,
     hosts.facts,
     hosts.forget,
+    render.render,
     schema,
 ):
     app.command()(command)

@@ -60,6 +60,14 @@ def plan(
             "--preview", help="With --all as markdown: also ask Pulumi for a preview where no host is needed."
         ),
     ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="With --all as markdown: show what changes beside these stack files."),
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="With --all as markdown: draw each plan there, and show it."),
+    ] = None,
 ) -> None:
     """Show what fits where, with which memory, and why, before anything is touched.
 
@@ -75,7 +83,11 @@ def plan(
         raise WrongInput("berth plan: --format svg draws one stack; name it")
     if with_preview and not (every and form is Format.MARKDOWN):
         raise WrongInput("berth plan: --preview adds to the comment; say --all --format markdown with it")
-    reviewed = _review(stack, profile, online=online)
+    if (against or pictures) and not (every and form is Format.MARKDOWN):
+        raise WrongInput("berth plan: --against and --pictures add to the comment; say --all --format markdown too")
+    if against is not None and not against.is_dir():
+        raise WrongInput(f"{against}: is no folder, must be one with stack files; give another for --against")
+    reviewed = _beside(_review(stack, profile, online=online), against, pictures, profile)
     previewed, failed = _preview(reviewed) if with_preview else (reviewed, False)
     _write(_render(previewed, form, single=not every, to_file=output is not None), output)
     problems = [line for one in reviewed for line in one.problems]
@@ -94,6 +106,29 @@ def _review(stack: str | None, profile: str | None, *, online: bool) -> list[Rev
         raise WrongInput(str(error)) from None
     reader = review.online() if online else None
     return [review.review(path, profile, reader) for path in paths]
+
+
+def _beside(
+    reviewed: Sequence[Reviewed], before: Path | None, pictures: Path | None, profile: str | None
+) -> list[Reviewed]:
+    """The same with what they were before, and with a picture of each."""
+    from berth.report.svg import to_svg
+    from berth.review import against
+
+    found = list(reviewed)
+    if before is not None:
+        found = [against(one, before, profile) for one in found]
+    if pictures is None:
+        return found
+    drawn = [one for one in found if one.plan is not None and one.plan.cards]
+    try:
+        pictures.mkdir(parents=True, exist_ok=True)
+        for one in drawn:
+            if one.plan is not None:
+                (pictures / f"{one.stack}.svg").write_text(to_svg(one.plan), encoding="utf-8")
+    except OSError as error:
+        raise WrongInput(f"{pictures}: cannot be written ({error.strerror}); name another for --pictures") from None
+    return [replace(one, picture=f"{pictures.name}/{one.stack}.svg") if one in drawn else one for one in found]
 
 
 def _code(reviewed: Reviewed) -> int:

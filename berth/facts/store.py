@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -50,8 +50,15 @@ class Store:
         found = list(self._all(host, [] if problems is None else problems))
         return max(found, key=lambda facts: facts.gathered, default=None)
 
+    def shared(self, host: str, problems: list[str]) -> HostFacts | None:
+        """What was recorded of a host for everybody; `problems` takes a line for a file that cannot be read."""
+        return next(self._read([self.recorded(host)], problems), None)
+
     def _all(self, host: str, problems: list[str]) -> Iterator[HostFacts]:
-        for path in (self.looked(host), self.recorded(host)):
+        return self._read([self.looked(host), self.recorded(host)], problems)
+
+    def _read(self, paths: Sequence[Path], problems: list[str]) -> Iterator[HostFacts]:
+        for path in paths:
             try:
                 yield HostFacts.model_validate_json(path.read_bytes())
             except FileNotFoundError:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from berth.planner.plan import Plan
+from berth.report.changes import changes
 from berth.report.markdown import badge, escape, folded, to_markdown
 from berth.report.view import conclusion, outcome
 
@@ -18,12 +19,19 @@ LIMIT = 65_536
 
 @dataclass(frozen=True, kw_only=True)
 class Reviewed:
-    """One stack file: its plan, or the problems that leave it without one, and what Pulumi's preview printed."""
+    """One stack file: its plan, or the problems that leave it without one, and what Pulumi's preview printed.
+
+    Where it was `compared`, `before` is its plan without the change, None for a stack that was not there or not right.
+    `picture` is where the plan is drawn, as the comment refers to it.
+    """
 
     stack: str
     plan: Plan | None = None
     problems: tuple[str, ...] = ()
     preview: str | None = None
+    compared: bool = False
+    before: Plan | None = None
+    picture: str | None = None
 
 
 def comment(reviewed: Sequence[Reviewed], *, limit: int = LIMIT) -> str:
@@ -53,7 +61,10 @@ def _line(one: Reviewed) -> str:
             f"| **{escape(one.stack)}** | 🔴 wrong input | {many} problem{'' if many == 1 else 's'} in the stack file |"
         )
     word = outcome(one.plan)
-    return f"| **{escape(one.stack)}** | {badge(word)} {word} | {escape(conclusion(one.plan))} |"
+    changed = ""
+    if one.compared:
+        changed = ", new" if one.before is None else ", changed" if changes(one.before, one.plan) else ", unchanged"
+    return f"| **{escape(one.stack)}** | {badge(word)} {word}{changed} | {escape(conclusion(one.plan))} |"
 
 
 def _section(one: Reviewed) -> str:
@@ -61,14 +72,23 @@ def _section(one: Reviewed) -> str:
         body = [*(f"- {escape(problem)}" for problem in one.problems), ""]
         return "\n".join(folded(one.stack, "🔴", "wrong input", "", body, unfold=True)) + "\n\n"
     section = to_markdown(one.plan)
+    if one.before is not None and (lines := changes(one.before, one.plan)):
+        section += "\n".join(folded(one.stack, "✏️", "what changes", "", _code(lines, "diff"), unfold=True)) + "\n"
+    if one.picture is not None and one.plan.cards:
+        section += f"\n![Memory plan of {escape(one.stack)}]({one.picture})\n\n"
     if one.preview is not None:
-        section += "\n".join(folded(one.stack, "🔎", "pulumi preview", "", _code(one.preview)))
+        section += "\n".join(folded(one.stack, "🔎", "pulumi preview", "", quoted(one.preview)))
     return section + "\n"
 
 
-def _code(text: str) -> list[str]:
+def quoted(text: str) -> list[str]:
+    """What a program printed, as a block that it cannot end."""
+    return _code(text.rstrip().splitlines())
+
+
+def _code(lines: Sequence[str], kind: str = "text") -> list[str]:
     """A fenced block; its fence is longer than any in the text."""
     fence = "```"
-    while fence in text:
+    while any(fence in line for line in lines):
         fence += "`"
-    return [f"{fence}text", *text.rstrip().splitlines(), fence, ""]
+    return [f"{fence}{kind}", *lines, fence, ""]

@@ -177,7 +177,8 @@ def parse(text: str) -> Look:
 
 def _containers(found: Sections) -> Iterator[Container]:
     images = {name: (digests or (), env or ()) for name, digests, env in map(json.loads, lines(found, "images"))}
-    for said in _json(found.get("containers", "")):
+    # Docker lists the newest first; who started them had an order in mind.
+    for said in sorted(_json(found.get("containers", "")), key=lambda said: str(said.get("Created", ""))):
         digests, given = images.get(said["Image"], ((), ()))
         yield _container(said, digests, set(given))
 

@@ -55,6 +55,13 @@ def docker_run(name: str, said: Mapping[str, Any], home: str) -> list[str]:
     return argv
 
 
+def stand_in_words(said: Mapping[str, Any]) -> list[str]:
+    """Its command line for the stand-in engine, which knows no `--model`."""
+    words = shlex.split(said["command"])
+    place = words.index("--model")
+    return ["serve", words[place + 1], *words[:place], *words[place + 2 :]]
+
+
 def answer(home: str = "/home/ubuntu") -> str:
     """What the question for what runs would be answered, as far as containers go."""
     said = services()
@@ -64,7 +71,7 @@ def answer(home: str = "/home/ubuntu") -> str:
         for repo, commit in COMMITS.items()
     ]
     parts = {
-        "containers": json.dumps([_inspected(name, one, home) for name, one in said.items()]),
+        "containers": json.dumps([_inspected(name, one, home) for name, one in reversed(said.items())]),
         "images": "\n".join(map(json.dumps, images)),
         "processes": "",
         "commits": "\n".join(commits),
@@ -85,6 +92,7 @@ def _inspected(name: str, said: Mapping[str, Any], home: str) -> dict[str, Any]:
     gpu = {"Driver": "nvidia", "Count": -1, "DeviceIDs": None, "Capabilities": [["gpu"]], "Options": None}
     return {
         "Id": hashlib.sha256(name.encode()).hexdigest(),
+        "Created": f"2026-01-02T03:00:0{[*services()].index(name)}Z",
         "Name": f"/{said['container_name']}",
         "Path": words[0],
         "Args": words[1:],

@@ -74,7 +74,7 @@ def test_a_process_in_a_known_container_is_that_container() -> None:
 
 def given(**host: Any) -> Found:
     environment = host.pop("environment", {})
-    said = json.loads(answer().split("berth containers\n")[1].split("\n\x1e")[0])[0]
+    said = json.loads(answer().split("berth containers\n")[1].split("\n\x1e")[0])[-1]
     said["HostConfig"] |= {"DeviceRequests": None, **host}
     said["Config"]["Env"] = [f"{key}={value}" for key, value in environment.items()]
     text = answer().split("berth images")[0].split("berth containers")[0]
