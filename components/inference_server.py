@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pulumi
 
@@ -17,6 +18,7 @@ from berth.planner.plan import (
     PathWeights,
     RandomWeights,
     ReplicaPlan,
+    SmokePlan,
 )
 from berth.provider.docker.container import Container
 from berth.provider.operations.hub_model import HubModelWant
@@ -31,7 +33,13 @@ _LOCKS = "/run/lock"
 
 
 class InferenceServer(pulumi.ComponentResource):
-    """A replica of the plan on its host; started after `earlier`, those on its cards that the plan starts earlier."""
+    """A replica of the plan on its host; started after `earlier`, those on its cards that the plan starts earlier.
+
+    `smoke` is what its engine must answer before any request reaches it. Of a `parked` one there is all but the engine,
+    so that it starts without a download.
+    """
+
+    replica: Replica
 
     def __init__(
         self,
@@ -42,6 +50,8 @@ class InferenceServer(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
         *,
         earlier: Sequence[pulumi.Resource] = (),
+        smoke: SmokePlan | None = None,
+        parked: bool = False,
     ) -> None:
         super().__init__("berth:index:InferenceServer", name, None, opts)
         self.plan = plan
@@ -58,6 +68,9 @@ class InferenceServer(pulumi.ComponentResource):
         for key, held in plan.hub_adapters.items():
             adapters[key] = self._downloaded(held, needs, environment).path
         arguments = {key: _plain(value) for key, value in plan.arguments.items() if value is not None}
+        if parked:
+            self.register_outputs({})
+            return
         place = host.place
         cluster = cluster_name(plan.model, plan.revision)
         routed = gateway is not None and gateway.host == plan.host
@@ -69,6 +82,9 @@ class InferenceServer(pulumi.ComponentResource):
             plan.engine.device, version=plan.engine.version, cards=cards, offline=True
         )
         config = pulumi.Config()
+        # An engine that ran before is stopped when all else is there; only then is its port known to be free.
+        beside = pulumi.ResourceOptions(parent=self, depends_on=needs)
+        taken = adopted_replica(f"{name}-adopted", plan, place, gateway, beside) if plan.adopted else None
         self.replica = Replica(
             name,
             ReplicaWant(
@@ -84,9 +100,6 @@ class InferenceServer(pulumi.ComponentResource):
                 environment=environment,
                 weights="",
                 served_names=list(plan.served_names),
-        # An engine that ran before is stopped when all else is there; only then is its port known to be free.
-        beside = pulumi.ResourceOptions(parent=self, depends_on=needs)
-        taken = adopted_replica(f"{name}-adopted", plan, place, gateway, beside) if plan.adopted else None
                 arguments=arguments,
                 variables={**place.variables, **variables, **plan.environment},
                 port=plan.port,
@@ -98,11 +111,17 @@ class InferenceServer(pulumi.ComponentResource):
                 admin_port=gateway.admin_port if routed and gateway else 0,
                 address=plan.address,
                 container=boxed,
+                on_change=plan.on_change,
+                why=plan.why,
+                spare_port=plan.spare_port,
+                hold_limit_s=round(gateway.hold_limit_s) if routed and gateway else 0,
+                **_proof(smoke),
             ),
             pulumi.ResourceOptions(parent=self, depends_on=needs),
             late={
                 "weights": weights,
                 **({"arguments": pulumi.Output.all(**adapters).apply(_located(arguments))} if adapters else {}),
+                **({"port": taken.freed} if taken is not None else {}),
                 **({"image": host.docker.image(boxed.image).content} if boxed is not None else {}),
                 "secrets": {name: config.require_secret(secret) for name, secret in plan.secrets.items()},
             },
@@ -123,8 +142,6 @@ class InferenceServer(pulumi.ComponentResource):
     def _container(self, folder: str) -> Container | None:
         """The container that the engine runs in; None for a process."""
         match self.plan.engine.installation:
-                **({"arguments": pulumi.Output.all(**adapters).apply(_located(arguments))} if adapters else {}),
-                **({"port": taken.freed} if taken is not None else {}),
             case ImageEngine(image=image):
                 adapters = [self._host.place.absolute(path) for path in self.plan.adapters]
                 downloaded = [self._host.place.hub_cache] if self.plan.hub_adapters else []
@@ -168,6 +185,13 @@ class InferenceServer(pulumi.ComponentResource):
         path, file = self._host.docker.python(self.plan.engine.installation.image, self._host.place.hub_cache)
         needs.append(file)
         return path
+
+
+def _proof(smoke: SmokePlan | None) -> Mapping[str, Any]:
+    """What a started engine is asked; nothing where the stack file asks nothing of the model."""
+    if smoke is None or smoke.asks == "list":
+        return {}
+    return {"prompts": list(smoke.prompts), "asks": smoke.asks, "answer_timeout_s": smoke.timeout_s}
 
 
 def _located(arguments: Mapping[str, object]) -> Callable[[Mapping[str, str]], Mapping[str, object]]:

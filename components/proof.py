@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
 
-from berth.planner.plan import LoadPlan, Plan
+from berth.planner.plan import LoadPlan, Plan, revision_name
 from berth.provider.operations.load_test import Asked, LoadTestWant
 from berth.provider.operations.smoke_test import SmokeTestWant
 from berth.provider.resources import LoadTest, SmokeTest
 from components.adopted_server import AdoptedServer
 from components.gateway import Gateway
 from components.inference_server import InferenceServer
-
 
 Servers = Mapping[str, InferenceServer | AdoptedServer]
 
@@ -47,15 +46,20 @@ def _several(plan: Plan) -> frozenset[str]:
 
 
 class Proof(pulumi.ComponentResource):
-    """Asks through the gateway as a client does. `results` are those of each test, by its name."""
+    """Asks through the gateway as a client does. `results` are those of each test, by its name.
+
+    `loaded` are the load tests that were made before, of revisions.
+    """
 
     def __init__(
         self,
         name: str,
         plan: Plan,
         gateway: Gateway,
-        servers: Mapping[str, InferenceServer],
+        servers: Servers,
         opts: pulumi.ResourceOptions | None = None,
+        *,
+        loaded: Mapping[str, LoadTest],
     ) -> None:
         super().__init__("berth:index:Proof", name, None, opts)
         door = gateway.plan
@@ -76,17 +80,28 @@ class Proof(pulumi.ComponentResource):
             late=late,
         )
         self.results: dict[str, pulumi.Output[Mapping[str, Any]]] = {"smoke": smoke.results}
-        if plan.load:
+        parts = [_named(name, test.results) for name, test in loaded.items()]
+        several = _several(plan)
+        if asked := [one for one in plan.load if one.model not in several]:
             load = LoadTest(
                 "load",
-                LoadTestWant(
-                    host=door.host, port=door.port, models={asked.model: _asked(asked) for asked in plan.load}
-                ),
+                LoadTestWant(host=door.host, port=door.port, models={one.model: _asked(one) for one in asked}),
                 pulumi.ResourceOptions(parent=self, depends_on=[smoke]),
                 late=late,
             )
-            self.results["load"] = load.results
+            parts.append(load.results)
+        if parts:
+            self.results["load"] = pulumi.Output.all(*parts).apply(_together)
         self.register_outputs(dict(self.results))
+
+
+def _named(name: str, results: pulumi.Output[Mapping[str, Any]]) -> pulumi.Output[Mapping[str, Any]]:
+    """The results of a test of one engine, by what clients call its revision and not its model."""
+    return results.apply(lambda found: dict.fromkeys([name], *found.values()))
+
+
+def _together(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return {name: result for part in parts for name, result in part.items()}
 
 
 def _asked(plan: LoadPlan) -> Asked:

@@ -19,7 +19,7 @@ from components.inference_server import InferenceServer
 from components.monitoring import Monitoring
 from components.observed import place_of
 from components.prerequisites import HostPrerequisites, key_problems
-from components.proof import Proof
+from components.proof import Proof, Servers, loads
 from components.refusal import is_public
 
 
@@ -64,12 +64,17 @@ def build(
     for names in ([name for name in facts if name not in away], [name for name in facts if name in away]):
         hosts = dict(_hosts(plan, project, {name: facts[name] for name in names}, list(before)))
         servers = dict(_servers(plan, hosts))
+        for replica in plan.parked:
+            if replica.host in hosts:
+                InferenceServer(replica.name, replica, hosts[replica.host], None, parked=True)
         before += [*hosts.values(), *servers.values()]
         if plan.gateway is not None and plan.gateway.host in hosts:
-            gateway = Gateway("gateway", plan.gateway, hosts[plan.gateway.host], list(servers.values()))
-            proof = Proof("proof", plan, gateway, servers)
+            loaded = loads(plan, servers)
+            ready = [*servers.values(), *loaded.values()]  # shares change only when all that may get some is proved
+            gateway = Gateway("gateway", plan.gateway, hosts[plan.gateway.host], ready)
+            proof = Proof("proof", plan, gateway, servers, loaded=loaded)
             before += [gateway, proof]
-            outputs = _outputs(plan.gateway, gateway, proof)
+            outputs = {**_outputs(plan.gateway, gateway, proof), "revisions": _revisions(plan, servers, gateway)}
         if plan.monitoring is not None and plan.monitoring.host in hosts and "url" in outputs:
             watched = Monitoring("monitoring", plan, plan.monitoring, hosts[plan.monitoring.host])
             before.append(watched)
@@ -118,6 +123,7 @@ def _servers(plan: Plan, hosts: Mapping[str, HostBase]) -> Iterator[tuple[str, I
 
     The lock of a card would keep them apart as well, but in any order.
     """
+    asked = {smoke.model: smoke for smoke in plan.smoke}
     last: dict[tuple[str, int], pulumi.Resource] = {}
     for replica in plan.replicas:
         if replica.host in hosts:

@@ -28,8 +28,7 @@ def clusters(plan: GatewayPlan, folder: str) -> Json:
         for share in model.revisions:
             name = cluster_name(model.name, share.revision)
             one = _cluster(name, name, share, most_requests(share.max_concurrency), folder)
-            # For the watcher, who says which models are up: a revision without traffic keeps none up.
-            about = {"model": model.name, "serves": share.percent > 0}
+            about = {"model": model.name, "revision": share.revision}  # for the watcher, who says which models are up
             found.append({**one, "metadata": {"filter_metadata": {"berth": about}}})
             for key, _ in counted(plan, model):
                 own = client_cluster(name, key.name)

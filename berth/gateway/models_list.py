@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from berth.gateway.names import served_names
 from berth.gateway.xds import Json
-from berth.planner.plan import GatewayPlan, ModelRoute
+from berth.planner.plan import GatewayPlan, ModelRoute, revision_name
 
 _OWNER = "berth"
 
@@ -18,8 +18,16 @@ def models_list(models: tuple[ModelRoute, ...]) -> Json:
 
 
 def entries(route: ModelRoute) -> list[Json]:
-    """The entries of one model, its own name first; `root` says which model an alias stands for."""
-    return [_entry(route, name) for name in served_names(route)]
+    """The entries of one model, its own name first, then its revisions where there are several.
+
+    `root` says which model a name stands for. The model's own settings are those of its representative revision.
+    """
+    found = [_entry(route, name, route.max_model_len) for name in served_names(route)]
+    if len(route.revisions) > 1:
+        found += [
+            _entry(route, revision_name(route.name, share.revision), share.max_model_len) for share in route.revisions
+        ]
+    return found
 
 
 def every_entry(plan: GatewayPlan) -> list[Json]:
@@ -27,7 +35,7 @@ def every_entry(plan: GatewayPlan) -> list[Json]:
     return [entry for route in plan.models for entry in entries(route)]
 
 
-def _entry(route: ModelRoute, name: str) -> Json:
+def _entry(route: ModelRoute, name: str, max_model_len: int | None) -> Json:
     entry: Json = {
         "id": name,
         "object": "model",
@@ -36,6 +44,6 @@ def _entry(route: ModelRoute, name: str) -> Json:
         "root": route.name,
         "parent": None,
     }
-    if route.max_model_len is not None:
-        entry["max_model_len"] = route.max_model_len
+    if max_model_len is not None:
+        entry["max_model_len"] = max_model_len
     return entry

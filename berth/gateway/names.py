@@ -6,7 +6,7 @@ import re
 from typing import Final
 from urllib.parse import quote
 
-from berth.planner.plan import GatewayPlan, ModelRoute
+from berth.planner.plan import GatewayPlan, ModelRoute, revision_name
 
 BOOTSTRAP_FILE: Final = "bootstrap.json"
 LISTENERS_FILE: Final = "listeners.json"
@@ -48,7 +48,7 @@ PROBLEM_UNREADABLE: Final = "unreadable"
 
 ROUTE_NAMESPACE: Final = "berth.route"
 """Metadata of a route: `model`, the served model's own name whatever alias the client used; `full` and `code`, what is
-said when its cluster takes no more requests."""
+said when its cluster takes no more requests; `shares`, the percent of each of the model's revisions."""
 
 JSON_TYPE: Final = r"(?i)application/(?:[a-z0-9.-]+\+)?json(?:\s*;.*)?"
 """The values of Content-Type whose body is read for its model; a regular expression (RE2)."""
@@ -78,8 +78,8 @@ FORM_PATHS: Final = ("audio/transcriptions", "audio/translations")
 
 
 def cluster_name(model: str, revision: str) -> str:
-    """The cluster of one revision, `<model>@<revision>`."""
-    return f"{model}@{revision}"
+    """The cluster of one revision: what clients call it."""
+    return revision_name(model, revision)
 
 
 def client_cluster(cluster: str, client: str) -> str:

@@ -33,7 +33,7 @@ from berth.gateway.names import (
 )
 from berth.gateway.refusals import body_has, refusals, too_large, with_headers
 from berth.gateway.xds import ROUTES, Json, response, typed
-from berth.planner.plan import GatewayPlan, KeyPlan, ModelRoute, RevisionShare
+from berth.planner.plan import GatewayPlan, KeyPlan, ModelRoute, RevisionShare, revision_name
 
 _BODY_PATH = f"/v1/{alternatives(BODY_PATHS)}"
 _MODEL_PATH = f"/(?:v1/{alternatives((*BODY_PATHS, *FORM_PATHS))}|health)"
@@ -127,12 +127,22 @@ def _get(name: str, match: Json, body: Json, headers: list[Json]) -> Json:
 
 
 def _by_body(plan: GatewayPlan, model: ModelRoute) -> Iterator[Json]:
-    values = [{"string_match": {"exact": name}} for name in served_names(model)]
-    value: Json = values[0] if len(values) == 1 else {"or_match": {"value_matchers": values}}
-    # Only the paths whose body is read have a model, so that a cheaper match than theirs is enough.
-    match = {"prefix": "/v1/", "dynamic_metadata": [body_has("model", value)]}
+    """By the name in the body: the model's, or `<model>@<revision>`; the two are one where there is one revision."""
+    revisions = [(revision_name(model.name, share.revision), (share,)) for share in model.revisions]
+    if len(revisions) > 1:
+        for name, share in revisions:
+            for headers, forward in _forwards(plan, model, share):
+                yield {"name": f"body {name}", "match": with_headers(_body(name), headers), **forward}
+    names = (*served_names(model), *(name for name, _ in revisions if len(revisions) == 1))
     for headers, forward in _forwards(plan, model):
-        yield {"name": f"body {model.name}", "match": with_headers(match, headers), **forward}
+        yield {"name": f"body {model.name}", "match": with_headers(_body(*names), headers), **forward}
+
+
+def _body(*names: str) -> Json:
+    """A request whose body names one of these; only the paths whose body is read have a model."""
+    values = [{"string_match": {"exact": name}} for name in names]
+    value: Json = values[0] if len(values) == 1 else {"or_match": {"value_matchers": values}}
+    return {"prefix": "/v1/", "dynamic_metadata": [body_has("model", value)]}
 
 
 def _by_path(plan: GatewayPlan, model: ModelRoute) -> Iterator[Json]:
@@ -140,19 +150,25 @@ def _by_path(plan: GatewayPlan, model: ModelRoute) -> Iterator[Json]:
 
     A model that the body names besides is for the engine to check, which serves this one alone.
     """
-    match = {"safe_regex": {"regex": f"{_start(model)}{_MODEL_PATH}"}}
-    for headers, forward in _forwards(plan, model):
-        forward["route"]["regex_rewrite"] = {"pattern": {"regex": f"^{_start(model)}/"}, "substitution": "/"}
-        yield {"name": f"path {model.name}", "match": with_headers(match, headers), **forward}
+    revisions = [(f"/m/{name_in_path(revision_name(model.name, one.revision))}", (one,)) for one in model.revisions]
+    for start, shares in (*revisions, (_start(model), model.revisions)):
+        match = {"safe_regex": {"regex": f"{start}{_MODEL_PATH}"}}
+        for headers, forward in _forwards(plan, model, shares):
+            forward["route"]["regex_rewrite"] = {"pattern": {"regex": f"^{start}/"}, "substitution": "/"}
+            yield {"name": f"path {model.name}", "match": with_headers(match, headers), **forward}
 
 
-def _forwards(plan: GatewayPlan, model: ModelRoute) -> Iterator[tuple[list[Json], Json]]:
+def _forwards(
+    plan: GatewayPlan, model: ModelRoute, among: Sequence[RevisionShare] = ()
+) -> Iterator[tuple[list[Json], Json]]:
     """What routes to the model ask of the headers and where they lead: counted clients first, then all others.
 
-    A revision that is asked for by name comes before what the percentages give.
+    A revision that is asked for by the header comes before what the percentages give; `among` are all that the request
+    has left open, without any of them all of the model.
     """
-    named = model.revisions if len(model.revisions) > 1 else ()
-    for shares, asked in (*(((share,), [_asks_for(share)]) for share in named), (model.revisions, [])):
+    among = among or model.revisions
+    named = among if len(among) > 1 else ()
+    for shares, asked in (*(((share,), [_asks_for(share)]) for share in named), (among, [])):
         for key, is_client in clients.counted(plan, model):
             said = too_many(model.name, key.concurrent or 0)
             yield [is_client, *asked], _forward(plan, model, shares, key, said)
@@ -168,8 +184,10 @@ def _forward(
     plan: GatewayPlan, model: ModelRoute, among: Sequence[RevisionShare], key: KeyPlan | None, said: Json
 ) -> Json:
     target = _target(model, among, key)
+    # The shares are for the watcher; in the clusters they would make Envoy build those anew at each change of weights.
+    shares = {"shares": {share.revision: share.percent for share in model.revisions}}
     found: Json = {
-        "metadata": {"filter_metadata": {ROUTE_NAMESPACE: {"model": model.name, **said}}},
+        "metadata": {"filter_metadata": {ROUTE_NAMESPACE: {"model": model.name, **said, **shares}}},
         "route": {**target, **_patience(plan)},
     }
     if "cluster" in target:

@@ -8,7 +8,7 @@ from berth.planner.adoption import check_adoption
 from berth.planner.notes import refusal, warning
 from berth.planner.on_cluster import check_clusters
 from berth.planner.placement import Seat, where_of
-from berth.planner.plan import Note
+from berth.planner.plan import Note, revision_name
 from berth.spec.problems import nearest, one_of
 from berth.spec.stack import Stack
 
@@ -30,6 +30,9 @@ def check(stack: Stack, profile: str, seats: Sequence[Seat]) -> Iterator[Note]:
 def _served_names(stack: Stack) -> Iterator[Note]:
     """Names that two models claim, adapters included."""
     owners = {name: f"models.{name}" for name in stack.models}
+    for model, spec in stack.models.items():
+        for revision in spec.revisions:
+            owners.setdefault(revision_name(model, revision), f"models.{model}.revisions.{revision}")
     for model, spec in stack.models.items():
         claims = [(f"models.{model}.aliases[{number}]", alias) for number, alias in enumerate(spec.aliases)]
         for revision, settings in spec.revisions.items():
@@ -72,16 +75,25 @@ def _references(stack: Stack) -> Iterator[Note]:
 
 
 def _quotas(stack: Stack, seats: Sequence[Seat]) -> Iterator[Note]:
+    """Each revision takes what it needs of what those before it in the file have left."""
     for name, quota in stack.quotas.items():
         users: dict[str, int] = {}
+        places: dict[str, str] = {}
         for seat in seats:
             if seat.spec.quota == name:
-                users[seat.model] = users.get(seat.model, 0) + seat.size
-        used = sum(users.values())
-        if used > quota.gpus:
-            listed = ", ".join(f"{model} {count}" for model, count in users.items())
-            text = f"is {quota.gpus}, {used} are used ({listed}); must be at least {used}; raise it or use fewer cards"
-            yield refusal(f"quotas.{name}.gpus", text)
+                user = revision_name(seat.model, seat.revision)
+                users[user] = users.get(user, 0) + seat.size
+                places[user] = seat.where
+        left = quota.gpus
+        held: list[str] = []
+        for user, needs in users.items():
+            if needs > left:
+                holders = f" ({', '.join(held)} of it)" if held else ""
+                text = f"is {name}, of whose {quota.gpus} GPUs {left} are left{holders}, and {user} needs {needs}"
+                yield refusal(f"{places[user]}.quota", f"{text}; raise quotas.{name}.gpus or use fewer cards")
+            else:
+                held.append(f"{user} holds {needs}")
+                left -= needs
 
 
 def _runtimes(seats: Sequence[Seat]) -> Iterator[Note]:

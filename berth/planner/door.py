@@ -227,12 +227,15 @@ def _route(stack: Stack, model: str, replicas: Sequence[ReplicaPlan]) -> ModelRo
     spec = stack.models[model]
     shares = []
     for revision, percent in spec.shares.items():
+        if revision in spec.parked:  # nobody is there to be asked
+            continue
         mine = [replica for replica in replicas if (replica.model, replica.revision) == (model, revision)]
         share = RevisionShare(
             revision=revision,
             percent=percent,
             replicas=tuple(replica.name for replica in sorted(mine, key=lambda replica: replica.index)),
             max_concurrency=sum(replica.max_concurrency for replica in mine),
+            max_model_len=spec.revisions[revision].context,
         )
         shares.append(share)
     return ModelRoute(
@@ -240,5 +243,6 @@ def _route(stack: Stack, model: str, replicas: Sequence[ReplicaPlan]) -> ModelRo
         aliases=(*spec.aliases, *_adapters(spec)),
         revisions=tuple(shares),
         max_model_len=spec.revisions[spec.face].context,
+        representative=spec.face,
         path_prefix=spec.path_prefix,
     )

@@ -37,6 +37,8 @@ class Seat:
     port: int | None
     place: Place
     address: str = "127.0.0.1"
+    spare_port: int = 0
+    parked: bool = False
 
     @property
     def name(self) -> str:
@@ -89,6 +91,7 @@ class Placement:
                         in_container=on_cluster or self._stack.hosts[host].runtime == "docker",
                         gpu=place.gpu, cards=dealt, tensor=tensor, pipeline=pipeline, port=place.port,
                         address=place.address, place=place,
+                        parked=revision in self._stack.models[model].parked,
                     )  # fmt: skip
                     index += 1
 
@@ -225,16 +228,23 @@ def with_ports(stack: Stack, name: str, found: Sequence[Seat], notes: list[Note]
         )
         for host, settings in stack.hosts.items()
     }
+    spare = {
+        host: assign(
+            name,
+            [f"{seat.name}-spare" for seat in found if seat.host == host and not seat.on_cluster],
+            settings.engine_ports,
+            {*fixed[host], *(port for port in ports[host].values() if port is not None)},
+        )
+        for host, settings in stack.hosts.items()
+    }
     for seat in found:
         if seat.on_cluster:
             yield replace(seat, port=CLUSTER_PORT)
-        elif seat.port is not None:
-            yield seat
-        else:
-            port = ports[seat.host][seat.name]
-            if port is None:
-                notes.append(refusal(f"hosts.{seat.host}.engine_ports", "has no port left; use fewer replicas there"))
-            yield replace(seat, port=port or 0)
+            continue
+        port = seat.port or ports[seat.host][seat.name]
+        if port is None:
+            notes.append(refusal(f"hosts.{seat.host}.engine_ports", "has no port left; use fewer replicas there"))
+        yield replace(seat, port=port or 0, spare_port=spare[seat.host][f"{seat.name}-spare"] or 0)
 
 
 def _fixed(stack: Stack, host: str, found: Sequence[Seat], notes: list[Note]) -> set[int]:

@@ -268,7 +268,8 @@ class ReplicaPlan:
 
     `arguments` are the engine's own flags without their dashes, in rendering order and without model, host and port,
     which the component adds. `environment` holds plain values, `secrets` maps an environment name to a secret's name.
-    `address` is where its port listens, `adapters` are folders of the host that the arguments
+    `why` says by which figures `on_change` was chosen, `spare_port` is where a second engine listens during a surge (0:
+    there is no port left). `address` is where its port listens, `adapters` are folders of the host that the arguments
     name, `hub_adapters` those that it downloads, by what stands for their folders there, `pod` what it is on a cluster.
     Times are in seconds.
     """
@@ -292,6 +293,8 @@ class ReplicaPlan:
     max_concurrency: int
     memory: ReplicaMemory | None = None
     address: str = "127.0.0.1"
+    why: str = ""
+    spare_port: int = 0
     adapters: tuple[str, ...] = ()
     hub_adapters: Mapping[str, HubWeights] = field(default_factory=dict)
     instance: InstancePlan | None = None
@@ -307,6 +310,11 @@ class ReplicaPlan:
     def service_name(self) -> str:
         """What its revision is called on a cluster."""
         return service_name(self.model, self.revision)
+
+
+def revision_name(model: str, revision: str) -> str:
+    """What clients call one revision of a model."""
+    return f"{model}@{revision}"
 
 
 def service_name(model: str, revision: str) -> str:
@@ -342,13 +350,15 @@ class RevisionShare:
     percent: int
     replicas: tuple[str, ...]
     max_concurrency: int
+    max_model_len: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRoute:
     """How the gateway reaches one served model; `aliases` are further names clients may use.
 
-    `path_prefix` (`/qwen/`) is another way to this model alone: what follows it is what the engine is asked.
+    `representative` is the revision whose settings stand for the model's. `path_prefix` (`/qwen/`) is another way to
+    this model alone: what follows it is what the engine is asked.
     """
 
     name: str
@@ -357,6 +367,7 @@ class ModelRoute:
     max_model_len: int | None = None
     created: int = 0
     path_prefix: str | None = None
+    representative: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -471,6 +482,7 @@ class MonitoringPlan:
 class Plan:
     """Everything decided about one stack. `replicas` stand in start order.
 
+    `parked` are those without an engine, of revisions that have no traffic: their weights and environments are kept.
     `unbuilt` says, one sentence each, what the stack asks for that can be planned but not applied yet.
     """
 
@@ -487,6 +499,7 @@ class Plan:
     load: tuple[LoadPlan, ...] = ()
     monitoring: MonitoringPlan | None = None
     unbuilt: tuple[str, ...] = ()
+    parked: tuple[ReplicaPlan, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

@@ -36,6 +36,7 @@ from berth.planner.suggestions import with_suggestions
 from berth.planner.topology import topology
 from berth.planner.unbuilt import unbuilt
 from berth.planner.verdict import CardVerdict, Verdict
+from berth.planner.vision import with_limited_images
 from berth.spec.hosts import Host
 from berth.spec.sources import Source
 from berth.spec.stack import Stack
@@ -79,16 +80,20 @@ def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts
     """The plan without suggestions."""
     notes: list[Note] = []
     known = _shapes(stack, given)
+    stack = with_limited_images(stack, known, notes)
     slots = host_slots(stack, facts, notes)
     kinds = cluster_gpus(stack, notes)
     cards = {host: tuple(slot.card for slot in found) for host, found in slots.items()}
     placement = Placement(stack, profile, cards, known, notes)
-    seats = tuple(with_ports(stack, name, tuple(placement.seats()), notes))
+    placed = tuple(with_ports(stack, name, tuple(placement.seats()), notes))
+    seats, resting = tuple(seat for seat in placed if not seat.parked), [seat for seat in placed if seat.parked]
     notes += check(stack, profile, seats)
     wanted = [(seat, version_of(seat), known[seat.model, seat.revision]) for seat in seats]
     sizes, verdicts = sized(wanted, slots, kinds, profile)
+    unsized = [Sized(seat=seat, version=version_of(seat), shape=known[seat.model, seat.revision]) for seat in resting]
     writer = Replicas(stack, profile, seats, verdicts, notes)
     replicas = tuple(writer.write(one, order) for order, one in enumerate(sizes))
+    parked = tuple(writer.write(one, order) for order, one in enumerate(unsized, start=len(sizes)))
     door = gateway(stack, replicas, notes)
     notes += _compatibility(stack, sizes, facts)
     notes += _memory_notes(sizes, verdicts)
@@ -113,6 +118,7 @@ def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts
         secrets=frozenset(_secrets(stack)),
         clusters=clusters(stack, seats),
         unbuilt=tuple(f"{where}: {text}" for where, text in missing),
+        parked=parked,
     )
 
 

@@ -35,6 +35,7 @@ from berth.planner.plan import (
     S3Weights,
     Severity,
     Weights,
+    revision_name,
 )
 from berth.planner.servings import Sized, outside_share, share_of
 from berth.planner.verdict import CardVerdict, Verdict
@@ -79,6 +80,7 @@ class Replicas:
         seat, spec = one.seat, one.seat.spec
         device = device_of(seat)
         rendered = self._render(one, device)
+        way, why = self._on_change(one)
         self._notes += open_port(seat)
         return ReplicaPlan(
             model=seat.model,
@@ -94,11 +96,13 @@ class Replicas:
                 installation=_installation(one, device, self._notes),
             ),
             weights=weights_of(spec.source, seat.where, self._notes),
-            served_names=(seat.model, *self._models[seat.model].aliases),
+            served_names=(seat.model, *self._models[seat.model].aliases, revision_name(seat.model, seat.revision)),
             arguments=rendered.arguments,
             environment={**rendered.environment, **spec.environment},
             secrets=dict(spec.secrets),
-            on_change=self._on_change(one),
+            on_change=way,
+            why=why,
+            spare_port=seat.spare_port,
             start_order=order,
             start_timeout_s=spec.start_timeout,
             stop_timeout_s=spec.stop_timeout,
@@ -108,8 +112,8 @@ class Replicas:
             adapters=tuple(adapter.path for adapter in adapters_of(seat) if adapter.path not in hub_adapters(seat)),
             hub_adapters=hub_adapters(seat),
             pod=self._pod(one),
-            adopted=adopted(one, self._profile),
             instance=_instance(self._instances.get(spec.instance or "")),
+            adopted=adopted(one, self._profile),
         )
 
     def _render(self, one: Sized, device: Device) -> Rendered:
@@ -136,33 +140,45 @@ class Replicas:
         adapters = tuple(weights_of(held.source, where, self._notes) for held in lora.adapters) if lora else ()
         return pod_of(one, self._clusters[seat.host], adapters)
 
-    def _on_change(self, one: Sized) -> OnChange:
-        """How the replica is replaced; `auto` is surge where old and new fit side by side, hold elsewhere."""
-        said = self._models[one.seat.model].on_change
-        if said not in {"surge", "auto"}:
-            return "refuse" if said == "refuse" else "hold"
-        room = self._spare_cards(one) if one.seat.on_cluster else self._room_for_two(one)
+    def _on_change(self, one: Sized) -> tuple[OnChange, str]:
+        """How the replica is replaced, and why: the stack file says so, or what its card has room for."""
+        said, where = self._models[one.seat.model].on_change, f"models.{one.seat.model}.on_change"
+        if said == "hold":
+            return "hold", "the stack file says so"
+        room, why = self._cluster_room(one) if one.seat.on_cluster else self._room_for_two(one)
         if said == "auto":
-            return "surge" if room is True else "hold"
-        if room is False and one.memory is not None:
-            text = (
-                f"is surge, must be hold or refuse: a second {one.memory.used} beside the running one does not fit "
-                "its card"
-            )
-            self._notes.append(refusal(f"models.{one.seat.model}.on_change", text))
-        return "surge"
+            return ("surge" if room is True else "hold"), why
+        if said == "surge":
+            if room is False:
+                self._notes.append(refusal(where, f"is surge, must be hold or refuse: {why}"))
+            return "surge", why
+        # Where it is not known whether there is room, trying leaves the running one as it is.
+        return ("refuse" if room is False or one.seat.on_cluster else "surge"), why
 
-    def _spare_cards(self, one: Sized) -> bool | None:
+    def _cluster_room(self, one: Sized) -> tuple[bool | None, str]:
         """Whether a cluster has the cards for one more; None when the stack file does not say how many it has."""
-        left = self._spare.get(one.seat.host, {}).get(resource_of(one.seat, self._clusters[one.seat.host]))
-        return None if left is None else left >= one.seat.size
+        seat = one.seat
+        left = self._spare.get(seat.host, {}).get(resource_of(seat, self._clusters[seat.host]))
+        if left is None:
+            return None, f"how many cards {seat.host} has left is not known"
+        text = f"{seat.size} cards are needed for a second one beside it, and {seat.host} has {left} left"
+        return left >= seat.size, text if left >= seat.size else f"{text}; raise the count of its gpus"
 
-    def _room_for_two(self, one: Sized) -> bool | None:
+    def _room_for_two(self, one: Sized) -> tuple[bool | None, str]:
         """Whether each of its cards has room for the replica once more; None when that is not known."""
-        mine = [self._cards[one.seat.host, index] for index in one.seat.cards if (one.seat.host, index) in self._cards]
-        if one.memory is None or not mine or any(card.verdict is Verdict.UNKNOWN for card in mine):
-            return None
-        return all(card.free >= one.memory.used for card in mine)
+        seat = one.seat
+        mine = [self._cards[seat.host, index] for index in seat.cards if (seat.host, index) in self._cards]
+        if not seat.spare_port:
+            return False, f"hosts.{seat.host}.engine_ports has no port left for a second one"
+        if not mine:
+            return None, "it runs on no card whose memory could be counted"
+        if one.memory is None or any(card.verdict is Verdict.UNKNOWN for card in mine):
+            return None, "what it needs of its card is not known"
+        least = min(mine, key=lambda card: card.free)
+        left = f"{max(least.free, Bytes(0))} of gpu {least.index} are left"
+        if least.free >= one.memory.used:
+            return True, f"a second {one.memory.used} fits beside it: {left}"
+        return False, f"a second {one.memory.used} does not fit beside it: {left}"
 
 
 def open_port(seat: Seat) -> Iterator[Note]:

@@ -31,8 +31,6 @@ def _of_monitoring(stack: Stack) -> Iterator[tuple[str, str]]:
 
 def _of_models(stack: Stack) -> Iterator[tuple[str, str]]:
     for name, model in stack.models.items():
-        if model.on_change in {"surge", "refuse"}:
-            yield f"models.{name}.on_change", f"{model.on_change} {_YET}; hold can"
         for revision in model.revisions.values():
             adapters = revision.lora.adapters if revision.lora is not None else ()
             if strange := {held.source.kind for held in adapters} - {"hub", "path"}:

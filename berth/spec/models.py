@@ -240,6 +240,8 @@ class Model(Section):
     """What is asked of the model after each deployment."""
     traffic: Mapping[Label, Annotated[int, Field(ge=0, le=100)]] = Field(default_factory=dict)
     """Percent of the requests that each revision gets, 100 in all."""
+    idle: Literal["warm", "parked"] = "warm"
+    """What becomes of a revision at 0 percent: its engines stay warm, or are parked: gone, with all they need kept."""
     representative: Label | None = None
     """The revision that speaks for the model; left out, the one with the most traffic."""
     revisions: Annotated[Mapping[Label, Revision], Field(min_length=1)]
@@ -264,6 +266,11 @@ class Model(Section):
     def shares(self) -> Mapping[str, int]:
         """Percent of the traffic of every revision, in the order of the file."""
         return {name: self.traffic.get(name, 0 if self.traffic else 100) for name in self.revisions}
+
+    @property
+    def parked(self) -> frozenset[str]:
+        """The revisions that have no engines for as long as they have no traffic."""
+        return frozenset(name for name, percent in self.shares.items() if self.idle == "parked" and percent == 0)
 
     @property
     def face(self) -> str:

@@ -240,6 +240,8 @@ class Watcher:
         self.endpoints = Endpoints(folder / "endpoints")
         self.engines: dict[tuple[str, int], Engine] = {}
         self._said = ""
+        self._routes_of = 0
+        self._shares_of: dict[str, dict[str, float]] = {}
 
     def look(self) -> None:
         """One round: follow the files, mark, report."""
@@ -275,7 +277,9 @@ class Watcher:
 
     def _report(self, assignments: dict[str, Any], healthy: dict[str, set[tuple[str, int]]]) -> None:
         models: dict[str, str] = {}
-        lines = ["# TYPE berth_engine_frozen gauge", "# TYPE berth_engine_in_rotation gauge"]
+        names = ("engine_frozen", "engine_in_rotation", "revision_share_percent", "revision_state")
+        lines = [f"# TYPE berth_{name} gauge" for name in names]
+        shares = self._shares()
         for cluster in json.loads((self.folder / "clusters.json").read_text())["resources"]:
             name, about = cluster["name"], cluster.get("metadata", {}).get("filter_metadata", {}).get("berth", {})
             if "model" not in about or name not in assignments:
@@ -286,11 +290,29 @@ class Watcher:
                 lines.append(f"berth_engine_frozen{labels} {int(self._frozen(address))}")
                 lines.append(f"berth_engine_in_rotation{labels} {int(address in healthy.get(name, ()))}")
             state = self._state(assignments[name], addresses, healthy.get(name, set()))
-            if about.get("serves", True):
+            revision = about.get("revision", "")
+            percent = shares.get(about["model"], {}).get(revision, 0)
+            labels = f'model="{about["model"]}",revision="{revision}"'
+            lines.append(f"berth_revision_share_percent{{{labels}}} {percent:g}")
+            lines += [f'berth_revision_state{{{labels},state="{one}"}} {int(one == state)}' for one in _ORDER]
+            if percent > 0:
                 models[about["model"]] = min(state, models.get(about["model"], "down"), key=_ORDER.index)
         up = sum(state in {"up", "held"} for state in models.values())
         word = "ok" if up == len(models) else "degraded" if up else "down"
         self._publish({"status": word, "models": models}, 503 if models and not up else 200, "\n".join(lines) + "\n")
+
+    def _shares(self) -> dict[str, dict[str, float]]:
+        """The percent of each revision of each model, as the routes that Envoy reads say it."""
+        path = self.folder / "routes.json"
+        changed = path.stat().st_mtime_ns
+        if changed != self._routes_of:
+            found = {}
+            for route in json.loads(path.read_text())["resources"][0]["virtual_hosts"][0]["routes"]:
+                about = route.get("metadata", {}).get("filter_metadata", {}).get("berth.route", {})
+                if "shares" in about:
+                    found[about["model"]] = about["shares"]
+            self._routes_of, self._shares_of = changed, found
+        return self._shares_of
 
     def _frozen(self, address: tuple[str, int]) -> bool:
         return address in self.engines and self.engines[address].frozen
