@@ -25,6 +25,8 @@ FIELD_MANAGER = "berth"
 """Who owns the fields of our objects, as `kubectl get --show-managed-fields` tells."""
 
 _SERVICES = ("InferenceService", "LLMInferenceService")
+_ELSEWHERE = ("Service", "Ingress")
+"""Whether these lead anywhere is asked of the pods behind them; a cluster may have nobody who says it of an Ingress."""
 
 
 class ClusterServing(pulumi.ComponentResource):
@@ -44,7 +46,10 @@ class ClusterServing(pulumi.ComponentResource):
         known = {one.name: one for one in services(plan, cluster.name, kserve_version(cluster, release))}
         made: list[tuple[Object, pulumi.Resource]] = []
         for one in marked(objects(plan, cluster.name, release)):
-            resource = self._declare(one, [resource for other, resource in made if _needs(one, other)])
+            needs = [resource for other, resource in made if _needs(one, other)]
+            if MODEL_LABEL not in one["metadata"]["labels"]:
+                needs += self.services.values()  # the gateway: requests come when all that may get some is proved
+            resource = self._declare(one, needs)
             made.append((one, resource))
             if one["kind"] in _SERVICES:
                 name = one["metadata"]["name"]
@@ -83,6 +88,8 @@ class ClusterServing(pulumi.ComponentResource):
         about = one["metadata"]
         # Whose an object is has been looked at before, so that what others write into it is put back.
         own = {"pulumi.com/patchForce": "true", "pulumi.com/patchFieldManager": FIELD_MANAGER}
+        if one["kind"] in _ELSEWHERE:
+            own["pulumi.com/skipAwait"] = "true"
         found = {**one, "metadata": {**about, "annotations": {**about.get("annotations", {}), **own}}}
         names = sorted(set(secret_names(one)))
         if "stringData" not in one:
@@ -132,10 +139,10 @@ def _marked(one: Object, runtimes: Mapping[str, Object]) -> Object:
 
 
 def _needs(one: Object, other: Object) -> bool:
-    """Whether an object must be there before another: a namespace before all, what a service refers to before it."""
+    """Whether an object must be there before another: a namespace before all, what pods refer to before their maker."""
     if other["kind"] == "Namespace":
         return True
-    if one["kind"] not in _SERVICES or other["kind"] in _SERVICES:
+    if one["kind"] not in {*_SERVICES, "Deployment"} or other["kind"] in {*_SERVICES, "Deployment", *_ELSEWHERE}:
         return False
     mine, theirs = (part["metadata"]["labels"] for part in (one, other))
     return all(theirs.get(label) in {None, mine.get(label)} for label in (MODEL_LABEL, REVISION_LABEL))
