@@ -48,9 +48,9 @@ class Service:
 
 
 def services(plan: Plan, cluster: str, version: tuple[int, int]) -> Iterator[Service]:
-    """The services of a cluster in start order; `version` is KServe's there."""
+    """The services of a cluster in start order, parked ones last; `version` is KServe's there."""
     counted: dict[str, list[ReplicaPlan]] = {}
-    for replica in plan.replicas:
+    for replica in (*plan.replicas, *plan.parked):
         if replica.host == cluster and replica.pod is not None:
             counted.setdefault(replica.service_name, []).append(replica)
     for replicas in counted.values():
