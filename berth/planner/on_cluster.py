@@ -35,6 +35,7 @@ def pod_of(one: Sized, cluster: Cluster, adapters: tuple[Weights, ...]) -> PodPl
         resource=resource_of(seat, cluster),
         nodes=dict(kind.nodes) if kind is not None else {},
         runtime=seat.place.runtime,
+        parked=seat.parked,
         service=seat.place.service,
         overlay=dict(seat.place.overlay),
         weights=_read(one),
