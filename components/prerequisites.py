@@ -157,6 +157,8 @@ class HostPrerequisites(pulumi.ComponentResource):
             fingerprint=plan.fingerprint,
             signed=plan.signed,
             obsolete=list(plan.obsolete),
+            label=plan.label,
+            first=list(plan.first),
         )
         return PackageRepository(f"{self._host}-repository-{plan.name}", want, self._after(needs))
 

@@ -156,6 +156,8 @@ def _repository(machine: Machine, owner: Owner, over: Override | None, notes: li
         components=() if suite.endswith("/") or not apt else components,
         architecture=_APT_WORDS[machine.facts.architecture] if apt else "",
         obsolete=_obsolete(machine, owner),
+        label=base.label,
+        first=base.first,
     )
 
 

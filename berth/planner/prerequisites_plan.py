@@ -16,7 +16,8 @@ class RepositoryPlan:
     """A package repository. Its key is a file of the project (`key_file`) or fetched by the host (`key_url`).
 
     `suite`, `components` and `architecture` are apt's, `signed` is what dnf must hold against the key; `obsolete` are
-    files of older guides that declare the same.
+    files of older guides that declare the same. Of the repository of that `label` only the packages named in `first`
+    come before the distribution's of the same names.
     """
 
     owner: Owner
@@ -30,6 +31,8 @@ class RepositoryPlan:
     architecture: str = ""
     signed: Literal["packages", "metadata", "both"] = "packages"
     obsolete: tuple[str, ...] = ()
+    label: str = ""
+    first: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

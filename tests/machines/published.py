@@ -85,15 +85,15 @@ class Published:
     def fingerprint(self) -> str:
         return self.key.extract_certificate().fingerprint.upper()
 
-    def publish(self, *packages: Package, at: datetime | None = None) -> None:
-        """Puts packages beside those that are there, and signs all of it (`at` a time)."""
+    def publish(self, *packages: Package, at: datetime | None = None, label: str = "tests") -> None:
+        """Puts packages beside those that are there, and signs all of it (`at` a time) under a label."""
         for package in packages:
             file = f"{package.name}_{package.version.replace(':', '-')}_all.deb"
             self._run(_BUILD, self._folder, file, package.script, stdin=package.control())
         index = self._run(_INDEX, self._folder).encode()
         digest = f" {hashlib.sha256(index).hexdigest()} {len(index)} Packages"
         date = format_datetime(at or datetime.now(UTC), usegmt=True)
-        release = f"Origin: tests\nDate: {date}\nSHA256:\n{digest}\n".encode()
+        release = f"Origin: tests\nLabel: {label}\nDate: {date}\nSHA256:\n{digest}\n".encode()
         self.put("Packages", index)
         self.put("InRelease", sign(self.key.signer(), release, mode=SignatureMode.CLEAR))
         self.put("key.asc", self.armoured.encode())

@@ -29,6 +29,8 @@ class Repository:
         key: the address of the signing key.
         fingerprint: the key's full fingerprint; None where none is known to compare with.
         signed: what its publisher signs, where dnf must be told.
+        label: what its index calls itself, where apt is told which of its packages come `first`, before those that
+            the distribution has under the same names; those that are not named come after them.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Repository:
     key: str
     fingerprint: str | None
     signed: Literal["packages", "metadata", "both"]
+    label: str
+    first: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +147,8 @@ def _repository(system: System, owner: Owner, architecture: str) -> Repository |
         key=where["key"].format(**words),
         fingerprint=signed.get("fingerprint"),
         signed=where.get("signed", "packages"),
+        label=where.get("label", "") if system.manager == "apt" else "",
+        first=tuple(where.get("first", ())) if system.manager == "apt" else (),
     )
 
 

@@ -70,12 +70,15 @@ mv -f -- "$1.berth-new" "$1"
 """
 
 _REMOVE = """
-rm -f -- "$1" "$2"
+rm -f -- "$@"
 """
 
 _APT_WORDS = {"uris": "uris", "suites": "suites", "components": "components", "architectures": "architectures"}
 _DNF_WORDS = {"uris": "baseurl"}
 """The fields of an entry that a declaration has words for."""
+
+_BEFORE, _AFTER = 600, 100
+"""Priorities of apt: a distribution's packages have 500; with 100 what is installed still gets newer versions."""
 
 _WAIT_S = 600
 _REFRESH_S = 900.0
@@ -93,6 +96,8 @@ class PackageRepositoryWant(Want):
     `key_url`; either way it must have `fingerprint`, in full. Other keys beside it in the same text are not written.
     `signed` is what the publisher of a dnf repository signs. `obsolete` are files of earlier guides that are moved away
     (to FILE.save) since they declare the same repository in another way; any other such file is refused, by its name.
+    With `first`, patterns of names, apt takes packages of these names from the repository of that `label`, and others
+    only where nobody else has them; a repository of another label, as mirrors may have, is not touched by that.
 
     `entry` is there to be observed: `missing`, or the lines that differ where the other words cannot say it. The entry
     is put in place only once its index has been fetched, so that one that is there has proved to work.
@@ -109,7 +114,10 @@ class PackageRepositoryWant(Want):
     fingerprint: str = Field(pattern=r"^([0-9A-F]{40}|[0-9A-F]{64})$")
     signed: Literal["packages", "metadata", "both"] = "packages"
     obsolete: list[_Path] = []
+    label: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$|^$")
+    first: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9*][a-z0-9+.*-]*$")]] = []
     entry: str = "as declared"
+    pin: Literal["as declared", "other", "missing"] = "as declared"
     on_destroy: Literal["keep", "remove"] = "keep"
 
     @model_validator(mode="after")
@@ -122,6 +130,8 @@ class PackageRepositoryWant(Want):
             raise ValueError("suites, components and architectures are apt's; a dnf repository has its uris alone")
         if any(suite.endswith("/") for suite in self.suites) and self.components:
             raise ValueError("components are given with a flat repository (a suite that ends in /); it has none")
+        if bool(self.label) != bool(self.first) or (self.first and self.manager != "apt"):
+            raise ValueError("label and first go together, and are apt's")
         return self
 
     @property
@@ -142,6 +152,22 @@ class PackageRepositoryWant(Want):
         if self.manager == "apt":
             return f"/etc/apt/keyrings/{self.name}.asc"
         return f"/etc/pki/rpm-gpg/RPM-GPG-KEY-berth-{self.name}"
+
+    @property
+    def pin_path(self) -> str:
+        """The file of the preferences, read after those of NVIDIA's pinning package: the first that fits counts."""
+        return f"/etc/apt/preferences.d/zz-berth-{self.name}"
+
+    def preferences(self) -> str:
+        """What apt prefers; empty where nothing is declared of it."""
+        if not self.first:
+            return ""
+        pin = f"Pin: release l={self.label}\n"
+        return (
+            "# Written by Berth: the distribution keeps its own packages.\n"
+            f"Package: {' '.join(self.first)}\n{pin}Pin-Priority: {_BEFORE}\n\n"
+            f"Package: *\n{pin}Pin-Priority: {_AFTER}\n"
+        )
 
     def text(self) -> str:
         """What the entry says."""
@@ -186,8 +212,11 @@ class PackageRepository(FactOperation[PackageRepositoryWant]):
         gone = [path for path in want.obsolete if path not in facts.files]
         if entry is None and key is None and gone == want.obsolete:
             return None
+        pin = facts.files.get(want.pin_path)
         found = " and ".join(fingerprints(key.content or "")) if key is not None else "missing"
         update: dict[str, object] = {"obsolete": gone, "fingerprint": found, "entry": "missing"}
+        if (pin.content if pin is not None else "") != want.preferences():
+            update["pin"] = "missing" if pin is None else "other"
         if entry is not None:
             update |= _entry(want, entry.content)
         if want.key and key is not None and key.content != _written(want):
@@ -198,10 +227,11 @@ class PackageRepository(FactOperation[PackageRepositoryWant]):
         """What is obsolete goes, the key comes, and the entry once its index has been fetched."""
         if want is None:
             says = f"removing the repository {have.name}" if have is not None else ""
-            return [] if have is None else [shell(_REMOVE, have.path, have.key_path, says=says, root=True)]
+            return [] if have is None else [shell(_REMOVE, *_files(have), says=says, root=True)]
         commands = []
         if obsolete := [path for path in want.obsolete if have is not None and path not in have.obsolete]:
             commands.append(shell(_AWAY, *obsolete, says=f"moving away {', '.join(obsolete)}", root=True))
+        commands += _prefer(want, have)
         same_key = have is not None and (have.fingerprint, have.key) == (want.fingerprint, want.key)
         if not same_key:
             commands.append(put(want.key_path, _written(want), root=True))
@@ -238,6 +268,20 @@ def _entry(want: PackageRepositoryWant, text: str | None) -> dict[str, object]:
     except ValidationError:  # such as an address with a login, which is not to be shown
         found, update = want, {}
     return {**update, "entry": sources.odd(text, found.text()) or "as declared"}
+
+
+def _files(have: PackageRepositoryWant) -> list[str]:
+    return [have.path, have.key_path, *([have.pin_path] if have.first else [])]
+
+
+def _prefer(want: PackageRepositoryWant, have: PackageRepositoryWant | None) -> list[Command]:
+    """Before the index is there, so that nothing of it is ever preferred otherwise."""
+    if want.pin == (have.pin if have is not None else "missing"):
+        return []
+    if want.first:
+        return [put(want.pin_path, want.preferences(), root=True)]
+    says = f"removing {want.pin_path}"
+    return [] if have is None else [shell(_REMOVE, want.pin_path, says=says, root=True)]
 
 
 def _add(want: PackageRepositoryWant) -> Command:

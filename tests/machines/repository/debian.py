@@ -47,7 +47,7 @@ def pack(root: Path, archive: Path) -> None:
     subprocess.run(argv, check=True, capture_output=True)
 
 
-def write_index(folder: Path, key: Key, *, origin: str, suite: str = "") -> None:
+def write_index(folder: Path, key: Key, *, label: str, suite: str = "") -> None:
     """Makes a signed repository of the packages below a folder.
 
     Flat without a suite, as NVIDIA's are (`deb … /`); with one, its component is `stable`, as Docker's.
@@ -59,8 +59,8 @@ def write_index(folder: Path, key: Key, *, origin: str, suite: str = "") -> None
     index = str((listed / "Packages").relative_to(place))
     data = (place / index).read_bytes()
     said = {
-        "Origin": origin,
-        "Label": origin,
+        "Origin": label,
+        "Label": label,
         **({"Suite": suite, "Codename": suite, "Components": "stable"} if suite else {}),
         "Architectures": "amd64",
         "Date": "Sat, 01 Nov 2025 00:00:00 UTC",

@@ -125,7 +125,7 @@ def _make_for_debian(engine: Engine, folder: Path) -> None:
     with _keys(folder, (CUDA, TOOLKIT, DOCKER, DEBIAN)) as keys:
         for repository, key in keys.items():
             suite = SUITE if repository == DOCKER else ""
-            write_index(served / repository, key, origin=_vendor(repository), suite=suite)
+            write_index(served / repository, key, label=_label(repository), suite=suite)
 
 
 def _make_for_enterprise(engine: Engine, folder: Path) -> None:
@@ -159,6 +159,11 @@ def _keys(folder: Path, repositories: tuple[str, ...]) -> Iterator[dict[str, Key
 
 def _vendor(repository: str) -> str:
     return repository.split("/", 1)[0]
+
+
+def _label(repository: str) -> str:
+    """NVIDIA's is the one that its own preferences of apt, and Berth's, go by."""
+    return "NVIDIA CUDA" if repository == CUDA else _vendor(repository)
 
 
 def _recipe() -> str:

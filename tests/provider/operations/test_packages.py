@@ -150,11 +150,30 @@ async def test_a_repository_whose_key_the_host_fetches_is_added_once_and_seen_wh
     assert stranger.said == []
     stranger.sh('sed -i "s/^Suites.*/Suites: other/" "$1"; rm "$2"', want.path, want.key_path)
     seen = await REPOSITORY.observe(stranger.host, want)
-    assert REPOSITORY.differing(want, seen) == ["entry", "fingerprint"]
+    assert REPOSITORY.differing(want, seen) == ["fingerprint", "suites[0]"]
     await REPOSITORY.converge(stranger.host, want, want)
     removed = want.model_copy(update={"on_destroy": "remove"})
     await REPOSITORY.converge(stranger.host, None, removed)
     assert await REPOSITORY.observe(stranger.host, want) is None
+
+
+async def test_only_what_is_meant_comes_before_the_packages_of_others(stranger: Box, known: Published) -> None:
+    """`berth-tool` is in both; 580 is what a package that pins a branch keeps, whatever else is newer."""
+    assert known.name in stranger.sh("ls /etc/apt/sources.list.d")
+    theirs = (Package("berth-tool", "9"), Package("berth-foo", "580.3"), Package("berth-foo", "600.1"))
+    stranger.published.publish(*theirs, label="NVIDIA CUDA")
+    want = await declared(stranger, label="NVIDIA CUDA", first=["berth-foo*"])
+    candidate = "apt-cache policy {} | sed -n 's/.*Candidate: //p'"
+    assert stranger.sh(candidate.format("berth-tool")) == "1"
+    assert stranger.sh(candidate.format("berth-foo")) == "600.1"
+    pinning = "/etc/apt/preferences.d/nvidia-driver-pinning"
+    stranger.sh('printf "Package: berth-foo*\nPin: version 580.*\nPin-Priority: 1000\n" > "$1"', pinning)
+    assert stranger.sh(candidate.format("berth-foo")) == "580.3"
+    stranger.sh('rm "$1"; echo "Package: *" > "$2"', pinning, want.pin_path)
+    assert REPOSITORY.differing(want, await REPOSITORY.observe(stranger.host, want)) == ["pin"]
+    await REPOSITORY.converge(stranger.host, want, want)
+    await REPOSITORY.converge(stranger.host, None, want.model_copy(update={"on_destroy": "remove"}))
+    assert stranger.sh("ls /etc/apt/preferences.d") == ""
 
 
 async def test_a_key_of_another_fingerprint_is_refused_and_nothing_is_written(stranger: Box) -> None:

@@ -57,6 +57,27 @@ Signed-By: /etc/apt/keyrings/cuda-debian13.asc
 
 FLAT_CANDIDATE = "/run/berth-repository-cuda-debian13/cuda-debian13.sources"
 
+DRIVER = FLAT.model_copy(update={"label": "NVIDIA CUDA", "first": ["nvidia-*", "libnvidia-*"]})
+PREFERENCES = """\
+# Written by Berth: the distribution keeps its own packages.
+Package: nvidia-* libnvidia-*
+Pin: release l=NVIDIA CUDA
+Pin-Priority: 600
+
+Package: *
+Pin: release l=NVIDIA CUDA
+Pin-Priority: 100
+"""
+PIN_PATH = "/etc/apt/preferences.d/zz-berth-cuda-debian13"
+PIN = script("_PUT", PIN_PATH, "0644", "", str(len(PREFERENCES)))
+FLAT_ADD = (
+    script("_PUT", FLAT_CANDIDATE, "0600", "", str(len(FLAT_SOURCES))),
+    leashed(
+        *("_ADD_APT", "600", "/etc/apt/sources.list.d/cuda-debian13.sources", FLAT_CANDIDATE),
+        "/etc/apt/keyrings/cuda-debian13.asc",
+    ),
+)
+
 TOOLKIT = PackageRepositoryWant(
     host="box",
     manager="dnf",
@@ -119,11 +140,29 @@ TABLE = Table(
             name="a flat repository whose key lies there",
             want=FLAT,
             have=but(FLAT, entry="missing"),
+            commands=FLAT_ADD,
+        ),
+        Case(
+            name="one of which only some packages come first: apt is told before it knows the index",
+            want=DRIVER,
+            have=but(DRIVER, entry="missing", pin="missing"),
+            commands=(PIN, *FLAT_ADD),
+        ),
+        Case(name="what comes first was edited", want=DRIVER, have=but(DRIVER, pin="other"), commands=(PIN,)),
+        Case(
+            name="nothing of it comes first any more",
+            want=FLAT,
+            have=but(FLAT, pin="other"),
+            commands=(script("_REMOVE", PIN_PATH),),
+        ),
+        Case(
+            name="taken away with what came first",
+            want=None,
+            have=DRIVER,
             commands=(
-                script("_PUT", FLAT_CANDIDATE, "0600", "", str(len(FLAT_SOURCES))),
-                leashed(
-                    *("_ADD_APT", "600", "/etc/apt/sources.list.d/cuda-debian13.sources", FLAT_CANDIDATE),
-                    "/etc/apt/keyrings/cuda-debian13.asc",
+                script(
+                    *("_REMOVE", "/etc/apt/sources.list.d/cuda-debian13.sources"),
+                    *("/etc/apt/keyrings/cuda-debian13.asc", PIN_PATH),
                 ),
             ),
         ),
