@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from berth.facts.cluster import ClusterFacts, Node
-from berth.kubernetes import Object, kserve_version, objects
+from berth.kubernetes import Object, kserve_version, objects, problems
 from berth.kubernetes.services import Service, services
 from berth.kubernetes.values import STACK_LABEL
 from berth.planner.plan import ClusterPlan, Plan, PvcWeights, S3Weights, TolerationPlan
@@ -15,6 +15,15 @@ from berth.planner.plan import ClusterPlan, Plan, PvcWeights, S3Weights, Tolerat
 def cluster_problems(plan: Plan, found: Mapping[str, ClusterFacts]) -> list[str]:
     """A line for each problem: where, what is, what must be, what to do."""
     return [line for name, facts in found.items() for line in _problems(plan, plan.clusters[name], facts)]
+
+
+def object_problems(plan: Plan, found: Mapping[str, ClusterFacts]) -> list[str]:
+    """What KServe would refuse or drop of the objects of each cluster, answered or not."""
+    lines: list[str] = []
+    for name, cluster in plan.clusters.items():
+        release = found[name].kserve if name in found else None
+        lines += problems(objects(plan, name, release), cluster, release)
+    return lines
 
 
 def _problems(plan: Plan, cluster: ClusterPlan, facts: ClusterFacts) -> Iterator[str]:

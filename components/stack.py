@@ -12,7 +12,7 @@ from berth.facts import HostFacts
 from berth.facts.cluster import ClusterFacts
 from berth.planner.plan import GatewayPlan, Local, PathWeights, Plan
 from components.adopted_server import AdoptedServer
-from components.cluster_problems import cluster_problems
+from components.cluster_problems import cluster_problems, object_problems
 from components.gateway import Gateway
 from components.host import HostBase
 from components.inference_server import InferenceServer
@@ -43,7 +43,9 @@ def problems(plan: Plan, project: Path, clusters: Mapping[str, ClusterFacts]) ->
         and isinstance(plan.hosts[replica.host].connection, Local)
         and not (project / Path(replica.weights.path).expanduser() / "config.json").is_file()
     ]
-    return [*missing, *gone, *key_problems(plan.hosts, project), *cluster_problems(plan, clusters)]
+    found = [*missing, *gone, *key_problems(plan.hosts, project)]
+    # What is refused may have no objects at all.
+    return found if plan.refusals else [*found, *object_problems(plan, clusters), *cluster_problems(plan, clusters)]
 
 
 def build(

@@ -22,7 +22,7 @@ SCHEMAS = Path(__file__).parents[1] / "berth" / "kubernetes" / "schemas"
 KINDS = {
     "servingruntimes": (),
     "inferenceservices": (
-        *("spec.transformer", "spec.explainer", "status", "spec.predictor.workerSpec"),
+        *("spec.transformer", "spec.explainer", "spec.canary", "status", "spec.predictor.workerSpec"),
         *("spec.predictor.logger", "spec.predictor.batcher"),
         *(
             f"spec.predictor.{framework}"

@@ -54,7 +54,8 @@ def render(
     if reviewed.plan is None:
         raise WrongInput("\n".join(reviewed.problems))
     plan = reviewed.plan
-    found = {name: objects(plan, name) for name in _chosen(plan, cluster)}
+    chosen = _chosen(plan, cluster)
+    found = {} if plan.refusals else {name: objects(plan, name) for name in chosen}
     wrong = [line for name, made in found.items() for line in problems(made, plan.clusters[name])]
     if stopping := [*map(str, plan.refusals), *wrong]:
         for line in stopping:

@@ -1,12 +1,12 @@
 """From a plan to the Kubernetes objects of one cluster. Pure: nothing is read, nothing is sent."""
 
 from berth.kubernetes.manifest import file_name, to_yaml
-from berth.kubernetes.objects import NEWEST, kserve_version, objects
+from berth.kubernetes.objects import ASSUMED, kserve_version, objects
 from berth.kubernetes.validation import problems
 from berth.kubernetes.values import Object, filled, placeholder, secret_names
 
 __all__ = [
-    "NEWEST",
+    "ASSUMED",
     "Object",
     "file_name",
     "filled",

@@ -14,8 +14,9 @@ from berth.kubernetes.storage import account, connection, secrets
 from berth.kubernetes.values import Object, metadata
 from berth.planner.plan import ClusterPlan, Plan
 
-NEWEST: Final = "0.17"
-"""The newest release of KServe whose objects Berth knows."""
+ASSUMED: Final = "0.17"
+"""The release of KServe where neither the stack file nor the cluster says one: that of which the tests run the
+controller."""
 
 
 def objects(plan: Plan, cluster: str, version: str | None = None) -> tuple[Object, ...]:
@@ -26,14 +27,14 @@ def objects(plan: Plan, cluster: str, version: str | None = None) -> tuple[Objec
     Args:
         plan: the stack's plan, without refusals.
         cluster: the cluster's name in the stack file.
-        version: KServe's release as found on the cluster; left out, the stack file's, or the newest that Berth knows.
+        version: KServe's release as found on the cluster; left out, the stack file's, or the assumed one.
     """
     return tuple(_objects(plan, plan.clusters[cluster], version))
 
 
 def kserve_version(said: ClusterPlan, found: str | None = None) -> tuple[int, int]:
     """The release of KServe that objects are made for, as major and minor number."""
-    major, minor = (found or said.version or NEWEST).removeprefix("v").split(".")[:2]
+    major, minor = (found or said.version or ASSUMED).removeprefix("v").split(".")[:2]
     return int(major), int(minor)
 
 

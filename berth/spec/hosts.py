@@ -144,7 +144,7 @@ class Cluster(Section):
     kind: Literal["kserve", "openshift-ai"] = "kserve"
     """Which platform the cluster runs."""
     version: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")] | None = None
-    """The release of KServe there, in quotes; left out, as found on the cluster, or the newest that Berth knows."""
+    """The release of KServe there, in quotes; left out, as found on the cluster, or 0.17."""
     kubeconfig: SecretName | None = None
     """The secret that holds the kubeconfig; left out, kubectl's own configuration is used."""
     context: Text | None = None

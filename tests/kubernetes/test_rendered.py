@@ -46,7 +46,7 @@ def test_a_stack_is_rendered_as_before(name: str):
     assert text == path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("version", ["0.15", "0.17"])
+@pytest.mark.parametrize("version", ["0.15", "0.16", "0.17", "0.20"])
 @pytest.mark.parametrize("name", STACKS)
 def test_what_is_rendered_is_right_for_each_release(name: str, version: str):
     decided = plan(load(STACKS[name]), name)
