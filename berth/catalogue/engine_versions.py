@@ -13,8 +13,9 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
-import yaml
 from packaging.version import Version
+
+from berth.catalogue.tables import table
 
 __all__ = [
     "Cuda",
@@ -210,7 +211,7 @@ def _read(path: str) -> Any:
 
 @cache
 def _builds() -> Any:
-    return yaml.safe_load(resources.files(__package__).joinpath("engines/releases.yaml").read_text(encoding="utf-8"))
+    return table(__package__, "engines/releases.yaml")
 
 
 @cache

@@ -6,13 +6,12 @@ import re
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
-from importlib import resources
 from typing import Any
 
-import yaml
 from packaging.version import Version
 
 from berth.catalogue.gpus import Gpu
+from berth.catalogue.tables import table
 
 __all__ = [
     "LONG_LIVED",
@@ -160,6 +159,5 @@ def _table(name: str) -> dict[str, Any]:
 
 @cache
 def _document() -> dict[str, Any]:
-    text = resources.files(__name__).joinpath("drivers.yaml").read_text(encoding="utf-8")
-    document: dict[str, Any] = yaml.safe_load(text)
+    document: dict[str, Any] = table(__name__, "drivers.yaml")
     return document

@@ -9,12 +9,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any, Literal
 
-import yaml
 from packaging.version import Version
 
+from berth.catalogue.tables import table
 from berth.catalogue.units import Bytes
 
 __all__ = ["Gpu", "OpenModules", "UnknownGpu", "all_gpus", "find", "same_size"]
@@ -117,7 +116,7 @@ def _plain(name: str) -> str:
 
 @cache
 def _by_id() -> dict[str, Gpu]:
-    document = yaml.safe_load(resources.files(__name__).joinpath("gpus.yaml").read_text(encoding="utf-8"))
+    document = table(__name__, "gpus.yaml")
     defaults, sources = document["origins"], document["sources"]
     return {key: _gpu(key, row, defaults, sources) for key, row in document["gpus"].items()}
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib import resources
 from typing import Any, Literal
 
-import yaml
+from berth.catalogue.tables import table
 
 __all__ = ["Driver", "Flavour", "Owner", "Repository", "System", "all_systems", "find"]
 
@@ -182,6 +181,5 @@ def _family(key: str) -> Mapping[str, Any]:
 
 @cache
 def _document() -> dict[str, Any]:
-    text = resources.files(__name__).joinpath("systems.yaml").read_text(encoding="utf-8")
-    document: dict[str, Any] = yaml.safe_load(text)
+    document: dict[str, Any] = table(__name__, "systems.yaml")
     return document
