@@ -110,7 +110,7 @@ class Operation(ABC, Generic[W]):
         if want is None and getattr(known, "on_destroy", "remove") == "keep":
             return None
         have = await self.observe(host.quietly(), want or known)
-        if self.shared and self.differing(want, have):
+        if self.alone(want or known) and self.differing(want, have):
             await host.alone()
             have = await self.observe(host.quietly(), want or known)  # whoever was waited for may have changed it
         if not self.differing(want, have):
@@ -131,6 +131,10 @@ class Operation(ABC, Generic[W]):
         if still:
             raise StillDiffers(host=host.name, what=self.identity(want or known), keys=still)
         return have
+
+    def alone(self, want: W) -> bool:
+        """Whether this changes what all stacks of the host share: what is written with the rights of root does."""
+        return self.shared or bool(getattr(want, "root", False))
 
     def differing(self, want: W | None, have: W | None) -> list[str]:
         """The paths in which the host is not as declared; secret ones by their name alone."""
