@@ -20,6 +20,12 @@ _INSTALLATION = (
         cause="vLLM is not installed completely in its environment",
         cure="run `pulumi up` again, which repairs the environment",
     ),
+    Failure(
+        name="libnuma-missing",
+        pattern=r"'_OpNamespace' '_C' object has no attribute 'init_cpu_memory_env'",
+        cause="vLLM's CPU build cannot load its own code: the machine lacks libnuma.so.1",
+        cure="install that library there (Debian, Ubuntu: libnuma1; Fedora, Rocky: numactl-libs)",
+    ),
 )
 
 _MODEL = (

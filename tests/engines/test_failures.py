@@ -52,6 +52,7 @@ VLLM_LINES = [
     ("disk-full", "OSError: [Errno 28] No space left on device", "disk"),
     ("too-many-files", "OSError: [Errno 24] Too many open files: '/proc/stat'", "65536"),
     ("nccl", "torch.distributed.DistBackendError: NCCL error in: /pytorch/torch/csrc/distributed/c10d/NCCLUtils.cpp:268, unhandled system error", "shm_size"),
+    ("libnuma-missing", "AttributeError: '_OpNamespace' '_C' object has no attribute 'init_cpu_memory_env'", "libnuma1"),
     ("engine-missing", "importlib.metadata.PackageNotFoundError: No package metadata was found for vllm", "pulumi up"),
 ]  # fmt: skip
 
