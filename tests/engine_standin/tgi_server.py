@@ -31,7 +31,7 @@ TGI = vllm.Dialect(
         "tgi_request_queue_duration": "queued",
         "tgi_request_generated_tokens_sum": "generated",
     },
-    model="whatever",
+    any_model=True,
 )
 
 

@@ -84,7 +84,7 @@ class Dialect:
     `command` starts this dialect again, for its core. `loading` and `loaded` are what the core says before and after it
     profiles, `died` what the server says when its core never became ready, `up` what it says when it has. `numbers` are
     its names for what `Work` counts. `ready_path` is the health that waits for the model; `early` is whether the port
-    listens before that. `model` names the one that is served whatever a request says, empty where it must say so.
+    listens before that. With `any_model` it answers whatever model a request names.
     """
 
     command: tuple[str, ...]
@@ -95,7 +95,7 @@ class Dialect:
     numbers: Mapping[str, str]
     ready_path: str = "/health"
     early: bool = False
-    model: str = ""
+    any_model: bool = False
 
 
 VLLM = Dialect(
@@ -305,7 +305,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._error(500, "EngineCore encountered an issue.")
         elif self.path not in {"/v1/completions", "/v1/chat/completions"}:
             self._error(404, "Not Found")
-        elif not self.dialect.model and asked.get("model") not in self.names:
+        elif not self.dialect.any_model and asked.get("model") not in self.names:
             self._error(404, f"The model `{asked.get('model')}` does not exist.")
         elif asked.get("stream"):
             self._stream(asked, chat="chat" in self.path)
