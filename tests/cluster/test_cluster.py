@@ -49,6 +49,31 @@ def test_kserve_refuses_a_service_without_a_model(cluster: Cluster, namespace: s
     assert answer.status_code in {400, 403}, answer.text
 
 
+def test_what_kserve_does_by_itself_waits_for_ever_where_there_is_one_card(cluster: Cluster, namespace: str) -> None:
+    """Why Berth says how pods are replaced: the new one comes first, and the card is the old one's."""
+    cluster.node("single", gpus=1, labels={"berth.test/node": "single"})
+    services = _SERVICES.format(namespace)
+    there = {"nodeSelector": {"berth.test/node": "single"}}
+    cluster.create(services, service("one", **there))
+    (old,) = cluster.until(lambda: _pods(cluster, namespace, "Running"), "the first pod")
+    changed = service("one", **there, annotations={"changed": "yes"})
+    merge = {"Content-Type": "application/merge-patch+json"}
+    assert cluster.send("PATCH", f"{services}/one", changed, **merge).ok
+    (new,) = cluster.until(lambda: _pods(cluster, namespace, "Pending"), "the second pod")
+    cluster.until(lambda: "Insufficient nvidia.com/gpu" in _placed(cluster, namespace, new), "the scheduler's word")
+    assert _pods(cluster, namespace, "Running") == [old]
+
+
+def _pods(cluster: Cluster, namespace: str, phase: str) -> list[str]:
+    listed = cluster.get(f"/api/v1/namespaces/{namespace}/pods?fieldSelector=status.phase={phase}") or {"items": []}
+    return [pod["metadata"]["name"] for pod in listed["items"]]
+
+
+def _placed(cluster: Cluster, namespace: str, pod: str) -> str:
+    status = (cluster.get(f"/api/v1/namespaces/{namespace}/pods/{pod}") or {}).get("status", {})
+    return " ".join(item.get("message", "") for item in status.get("conditions", ()))
+
+
 @pytest.mark.parametrize("version", ["0.16.0", "0.20.0"])
 def test_crds_of_other_releases_are_taken(version: str, control_plane: ControlPlane) -> None:
     control_plane.crds(version)
