@@ -81,6 +81,19 @@ def test_connections_end_at_any_moment_of_the_first_update(bare: tuple[SshMachin
     assert_whole(there.machine, project)
 
 
+@pytest.mark.soak
+def test_a_network_that_is_lost_without_a_word(bare: tuple[SshMachine, Project]) -> None:
+    """The update says so and ends by itself; the machine's own sshd would hold the old connection for much longer."""
+    there, project = bare
+    done = up_until(project, lambda _, text: "NvidiaDriver box-driver creating" in text, there.machine.cut)
+    there.machine.mend()
+    assert done.status != 0
+    assert "box: connection lost while " in done.output
+    assert "Traceback" not in done.output
+    end_connections(there.machine)
+    assert_whole(there.machine, project)
+
+
 def test_a_broken_package_a_held_lock_a_full_disk_and_a_reboot(bare: tuple[SshMachine, Project]) -> None:
     there, project = bare
     leave_half_configured(there.machine)
