@@ -54,7 +54,7 @@ def engines(look: Look, versions: Mapping[int, str] | None = None) -> Iterator[F
     for process in look.outside:
         version = known.get(process.pid)
         line = read(process.words, process.environment, version)
-        if line is not None and "/berth-" not in process.cgroup:
+        if line is not None and not process.ours:
             started[process.pid] = Found(line=line, version=version, environment=process.environment, process=process)
     # What an engine has forked has its words.
     yield from (found for found in started.values() if found.process and found.process.parent not in started)

@@ -37,5 +37,5 @@ def fronts(look: Look) -> Iterator[Front]:
         # nginx names its processes itself: `nginx: master process /usr/sbin/nginx`
         first = process.words[0].split(":")[0] if process.words[0].startswith("nginx: master") else process.words[0]
         kind = PurePosixPath(first).name
-        if kind in {"nginx", "envoy"} and "/berth-" not in process.cgroup:
+        if kind in {"nginx", "envoy"} and not process.ours:
             yield Front(kind=kind, called=f"process {process.pid}", ports=())

@@ -34,8 +34,8 @@ part processes
 for file in $(grep -lE 'vllm|sglang|text-generation-launcher|nginx|envoy' /proc/[0-9]*/cmdline); do
   pid=${file#/proc/} pid=${pid%/cmdline}
   parent=$(sed 's/.*) //' "/proc/$pid/stat" | cut -d' ' -f2)
-  printf '%s %s x%s x%s x%s\n' "$pid" "${parent:-0}" "$(plain "$file")" "$(plain "/proc/$pid/environ")" \
-    "$(plain "/proc/$pid/cgroup")"
+  printf '%s %s x%s x%s x%s x%s\n' "$pid" "${parent:-0}" "$(plain "$file")" "$(plain "/proc/$pid/environ")" \
+    "$(plain "/proc/$pid/cgroup")" "$(plain "/proc/${parent:-0}/cmdline")"
 done
 part commits
 { echo "$HOME/.cache/huggingface"
@@ -51,6 +51,7 @@ part end
 """
 
 _MODEL = re.compile(r"/models--(?P<owner>[^/]+?)--(?P<name>[^/]+)/refs/main$")
+_SERVICE = re.compile(r"/services/[^/]+/run\b")
 _ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -129,10 +130,11 @@ class Container:
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """A process of the host; `container` is the id of the one that it runs in, if any."""
+    """A process of the host; `started_by` is the command line of its parent."""
 
     pid: int
     parent: int
+    started_by: str
     words: tuple[str, ...]
     environment: Mapping[str, str]
     cgroup: str
@@ -142,6 +144,11 @@ class Process:
         """The id of the container that it runs in."""
         found = _ID.search(self.cgroup)
         return found[0] if found else None
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is a service of a stack of Berth: by its systemd unit, or by who runs it."""
+        return "/berth-" in self.cgroup or _SERVICE.search(self.started_by) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,11 +257,12 @@ def _devices(host: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[s
 def _processes(found: Sections) -> Iterator[Process]:
     for line in lines(found, "processes"):
         pid, parent, *rest = line.split()
-        words, environment, cgroup = (_decoded(part.removeprefix("x")) for part in rest)
+        words, environment, cgroup, above = (_decoded(part.removeprefix("x")) for part in rest)
         if words:
             yield Process(
                 pid=int(pid),
                 parent=int(parent),
+                started_by=above,
                 words=tuple(words.removesuffix("\0").split("\0")),
                 environment=_environment(environment.split("\0")),
                 cgroup=cgroup,

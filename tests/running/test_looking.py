@@ -61,12 +61,13 @@ def test_a_process_in_a_known_container_is_that_container() -> None:
     def coded(text: str) -> str:
         return "x" + base64.b64encode(text.encode()).decode()
 
-    words = "vllm\0serve\0m\0"
+    words, above = "vllm\0serve\0m\0", "/bin/sh\0/x/dev/services/tiny-main-0/run\0"
     rows = [
-        f"10 1 {coded(words)} x {coded('0::/docker/' + container.id)}",
-        f"20 1 {coded(words)} x {coded('0::/user.slice')}",
-        f"21 20 {coded(words)} x {coded('0::/user.slice')}",
-        f"30 1 {coded(words)} x {coded('0::/system.slice/berth-dev-123456-tiny-main-0.service')}",
+        f"10 1 {coded(words)} x {coded('0::/docker/' + container.id)} x",
+        f"20 1 {coded(words)} x {coded('0::/user.slice')} x",
+        f"21 20 {coded(words)} x {coded('0::/user.slice')} x",
+        f"30 1 {coded(words)} x {coded('0::/system.slice/berth-dev-123456-tiny-main-0.service')} x",
+        f"40 1 {coded(words)} x {coded('0::/user.slice')} {coded(above)}",
     ]
     found = list(engines(parse(answer().replace("berth processes\n", "berth processes\n" + "\n".join(rows)))))
     assert [one.called for one in found] == ["container tinyllama", "container qwen", "container yi", "process 20"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +21,7 @@ from berth.provider.connection.local import LocalConnection
 from berth.provider.errors import BadInput
 from berth.provider.host import Host
 from berth.provider.operations.adopted_replica import AdoptedReplica, AdoptedReplicaWant
+from tests.engine_standin.standin import SOURCE
 from tests.machines.engine import Engine
 from tests.machines.engine_image import engine_image
 from tests.ports import free_port
@@ -140,3 +145,26 @@ async def test_it_is_stopped_when_it_is_taken_over_and_stays_so(box: Box) -> Non
     assert (await box.host.run(shell('cat -- "$1"', want.endpoints, says="looking"))).stdout == text
     await ADOPTED.converge(box.host, want, want)
     assert await box.routed() == (box.port,)
+
+
+async def test_a_process_is_adopted_by_its_port(box: Box, tmp_path: Path) -> None:
+    program = tmp_path / "vllm"  # as a real one is called
+    program.write_text(SOURCE.read_text())
+    words = ["serve", "org/model", "--served-model-name", "one", "--max-model-len", "512", "--enforce-eager"]
+    argv = [sys.executable, str(program), *words, "--port", str(box.port)]
+    want = box.want(container="")
+    with pytest.raises(BadInput, match=rf"the process that listens on port {box.port} is not on box"):
+        await ADOPTED.preflight(box.host, want)
+    process = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.DEVNULL)
+    try:
+        assert await ADOPTED.converge(box.host, want, want) == want
+        assert (await ADOPTED.outputs(box.host, want))["pid"] == process.pid
+        assert await box.routed() == (box.port,)
+        (said,) = await ADOPTED.warnings(box.host, want)
+        assert "would add: a service that is started again" in said
+        assert await ADOPTED.converge(box.host, None, want) is None
+        assert process.returncode is None
+    finally:
+        process.terminate()
+        await process.wait()
+    assert await ADOPTED.observe(box.host, want) is None
