@@ -39,7 +39,7 @@ holder() {
 }
 waited=0
 while holder; do
-  what="$({ tr '\\000' ' ' < "/proc/$pid/cmdline"; } 2> /dev/null | cut -c 1-60) (process $pid)"
+  what="$({ tr '\\000\\n' '  ' < "/proc/$pid/cmdline"; } 2> /dev/null | cut -c 1-60) (process $pid)"
   if [ "$waited" -ge "$wait_s" ]; then
     echo "$what has held $file for $waited s; wait until it is done, or end it, and run this again" >&2
     exit 1

@@ -245,7 +245,7 @@ async def test_what_conflicts_goes_only_when_it_is_declared_absent(box: Box) -> 
 async def test_another_apt_at_work_is_waited_for_by_its_name(box: Box) -> None:
     want = box.packages({"berth-foo": "any"})
     locking = (
-        "import fcntl, sys; file = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(file, fcntl.LOCK_EX); "
+        "\nimport fcntl, sys; file = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(file, fcntl.LOCK_EX); "
         "print(flush=True); sys.stdin.read()"
     )
     argv = box.machine.engine.argv("exec", "--interactive", box.machine.name, "python3", "-c", locking)
@@ -254,7 +254,7 @@ async def test_another_apt_at_work_is_waited_for_by_its_name(box: Box) -> None:
     assert holder.stdout is not None
     await holder.stdout.readline()
     converging = asyncio.create_task(PACKAGES.converge(box.host, want, want))
-    await until(lambda: any(line.startswith("waiting for python3 -c import fcntl") for line in box.said))
+    await until(lambda: any(line.startswith("waiting for python3 -c  import fcntl") for line in box.said))
     assert box.status("berth-foo") == ""
     holder.stdin.close()
     await converging
