@@ -57,7 +57,7 @@ class Api:
     async def items(self, path: str, *, accept: str = _JSON, **query: str) -> list[dict[str, Any]]:
         """The objects of a list; none where there is no such list."""
         found = await self.get(path, accept=accept, **query)
-        return list(found["items"]) if found is not None else []
+        return list((found or {}).get("items") or ())
 
     async def text(self, path: str, **query: str) -> str:
         """What is no object, such as a log; empty where there is none.
