@@ -13,7 +13,7 @@ import pulumi_kubernetes as kubernetes
 
 from berth.facts.cluster import ClusterFacts
 from berth.kubernetes import Object, filled, kserve_version, objects, secret_names
-from berth.kubernetes.container import PORT, start_budget_s
+from berth.kubernetes.container import start_budget_s
 from berth.kubernetes.services import Service, services
 from berth.kubernetes.values import MODEL_LABEL, REVISION_LABEL
 from berth.planner.plan import ClusterPlan, Plan
@@ -109,7 +109,7 @@ class ClusterServing(pulumi.ComponentResource):
                 service=service.name,
                 specification=one["spec"]["predictor"]["annotations"][SPECIFICATION],
                 models=service.names,
-                port=PORT,
+                port=service.port,
                 parked=service.pod.parked,
                 timeout_s=start_budget_s(service) + _AROUND_S,
             ),

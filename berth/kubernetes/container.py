@@ -14,9 +14,6 @@ from berth.kubernetes.storage import HUB_TOKEN, MODEL_FOLDER, environment_name, 
 from berth.kubernetes.values import Object, cpu, memory
 from berth.planner.plan import ImageEngine, InstancePlan
 
-PORT: Final = 8080
-"""The port of an engine in a pod: KServe's runtimes, its probes and its metrics use it."""
-
 FORMATS: Final = {"vllm": "vLLM", "sglang": "SGLang", "tgi": "TGI"}
 """The names of model formats by which a service and its runtime find each other; vLLM's is OpenShift AI's own."""
 
@@ -41,9 +38,10 @@ def fixed_arguments(service: Service) -> list[str]:
     """The arguments that every model of a runtime has: where it listens, what it reads, what it is called."""
     if service.replica.engine.name != "vllm":
         return _words(service)[1]
-    called = [_SERVED if name == service.name else name for name in service.names]
+    placeholder = service.pod.service == "inference"
+    called = [_SERVED if placeholder and name == service.name else name for name in service.names]
     served = [f"--served-model-name={called[0]}"] if len(called) == 1 else ["--served-model-name", *called]
-    return [f"--port={PORT}", f"--model={MODEL_FOLDER}", *served]
+    return [f"--port={service.port}", f"--model={MODEL_FOLDER}", *served]
 
 
 def arguments(service: Service) -> list[str]:
@@ -111,10 +109,10 @@ def probes(service: Service) -> Object:
     """When the engine counts as started, ready and alive."""
     engine = ENGINES[service.replica.engine.name]
     return {
-        "startupProbe": _probe(engine.probe_path, 10, math.ceil(start_budget_s(service) / 10)),
+        "startupProbe": _probe(service, engine.probe_path, 10, math.ceil(start_budget_s(service) / 10)),
         # A busy engine answers late, a dead one refuses the connection.
-        "readinessProbe": _probe(engine.health_path, 10, 3),
-        "livenessProbe": _probe(engine.health_path, 20, 6),
+        "readinessProbe": _probe(service, engine.health_path, 10, 3),
+        "livenessProbe": _probe(service, engine.health_path, 20, 6),
     }
 
 
@@ -141,7 +139,7 @@ def _words(service: Service) -> tuple[list[str], list[str]]:
         {},
         served_names=service.names,
         host="0.0.0.0",  # noqa: S104 - a pod's own address, which is not known before it runs
-        port=PORT,
+        port=service.port,
     )
     first = next((number for number, word in enumerate(words) if word.startswith("--")), len(words))
     return words[:first], words[first:]
@@ -151,10 +149,10 @@ def _from_secret(variable: str, secret: str) -> Object:
     return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": variable}}}
 
 
-def _probe(path: str, period_s: int, failures: int) -> Object:
+def _probe(service: Service, path: str, period_s: int, failures: int) -> Object:
     """A question over HTTP; the answer may take as long as until the next one is due."""
     return {
-        "httpGet": {"path": path, "port": PORT, "scheme": "HTTP"},
+        "httpGet": {"path": path, "port": service.port, "scheme": "HTTP"},
         "periodSeconds": period_s,
         "timeoutSeconds": 10,
         "failureThreshold": failures,

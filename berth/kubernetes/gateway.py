@@ -15,7 +15,6 @@ from berth import gateway as envoy
 from berth.gateway.names import METRICS_NAME, SERVED_LISTENERS_FILE
 from berth.gateway.routes import placeholder as key_placeholder
 from berth.gateway.xds import Json, digest, file_source, response
-from berth.kubernetes.container import PORT
 from berth.kubernetes.services import Service, labels
 from berth.kubernetes.values import Object, metadata, placeholder
 from berth.planner.plan import ClusterPlan, GatewayPlan, Plan
@@ -55,7 +54,10 @@ def configuration(door: GatewayPlan, services: Sequence[Service]) -> dict[str, s
     bootstrap = envoy.bootstrap(door, FOLDER)
     # Emptied when it is to end, so that it lies where the pod may write.
     bootstrap["dynamic_resources"]["lds_config"] = file_source(_WORK, SERVED_LISTENERS_FILE)
-    named = {envoy.cluster_name(one.replica.model, one.replica.revision): engines_address(one) for one in services}
+    named = {
+        envoy.cluster_name(one.replica.model, one.replica.revision): (engines_address(one), one.port)
+        for one in services
+    }
     found = {
         "bootstrap.json": bootstrap,
         "listeners.json": _reachable(envoy.listeners(door, FOLDER)),
@@ -96,7 +98,7 @@ def _engines(service: Service) -> Object:
     # KServe marks pods with the service's name, in either mode.
     selector = {"serving.kserve.io/inferenceservice": service.name}
     if service.pod.service == "llm":
-        selector = {"app.kubernetes.io/name": service.name, "kserve.io/component": "workload"}
+        selector = service.labels
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -104,7 +106,7 @@ def _engines(service: Service) -> Object:
         "spec": {
             "clusterIP": "None",
             "selector": selector,
-            "ports": [{"name": "http", "port": PORT, "targetPort": PORT, "protocol": "TCP"}],
+            "ports": [{"name": "http", "port": service.port, "targetPort": service.port, "protocol": "TCP"}],
         },
     }
 
@@ -125,7 +127,7 @@ def _reachable(listeners: Json) -> Json:
     return response(listeners["resources"])
 
 
-def _by_name(clusters: Json, named: dict[str, str]) -> Json:
+def _by_name(clusters: Json, named: dict[str, tuple[str, int]]) -> Json:
     """Engines found by name instead of by a file that somebody would have to write.
 
     Behind them stands nobody at all, so that requests wait for an engine while its pod is replaced, as they do on other
@@ -134,7 +136,7 @@ def _by_name(clusters: Json, named: dict[str, str]) -> Json:
     found = []
     for cluster in clusters["resources"]:
         engines = cluster.pop("eds_cluster_config")["service_name"]
-        known = envoy.endpoints(engines, [(named[engines], PORT)], held=True)["resources"][0]
+        known = envoy.endpoints(engines, [named[engines]], held=True)["resources"][0]
         known.pop("@type")
         known["cluster_name"] = cluster["name"]
         found.append(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from berth.engines.contract import Engine
-from berth.kubernetes.container import PORT
 from berth.kubernetes.gateway import object_name
-from berth.kubernetes.services import labels
+from berth.kubernetes.services import Service, labels
 from berth.kubernetes.values import MODEL_LABEL, REVISION_LABEL, STACK_LABEL, Object, metadata
 from berth.monitoring import dashboards, rules
 from berth.planner.plan import ClusterPlan, Plan
@@ -21,7 +20,7 @@ _API = "monitoring.coreos.com/v1"
 _INTERVAL = "15s"  # a cluster's Prometheus has more to do than a host's own
 
 
-def monitoring(plan: Plan, cluster: ClusterPlan) -> Iterator[Object]:
+def monitoring(plan: Plan, cluster: ClusterPlan, services: Sequence[Service]) -> Iterator[Object]:
     """The objects of the monitoring that the stack asks for on this cluster."""
     said = plan.monitoring
     if said is None or said.host != cluster.name:
@@ -32,10 +31,12 @@ def monitoring(plan: Plan, cluster: ClusterPlan) -> Iterator[Object]:
         return metadata(object_name(plan.stack, part), cluster.namespace, {**about, **(more or {})})
 
     if said.prometheus is not None:
-        yield _monitor(named("engines"), _engines(plan), Engine.metrics_path, {"targetPort": PORT})
+        for kind, port in dict.fromkeys((service.pod.service, service.port) for service in services):
+            part = "engines" if kind == "inference" else "llm-engines"
+            yield _monitor(named(part), "engines", _engines(plan, kind), Engine.metrics_path, {"targetPort": port})
         if plan.gateway is not None and plan.gateway.host == cluster.name:
             selector = {"matchLabels": {"app.kubernetes.io/name": object_name(plan.stack, "gateway")}}
-            yield _monitor(named("gateway"), selector, "/metrics", {"port": "metrics"})
+            yield _monitor(named("gateway"), "gateway", selector, "/metrics", {"port": "metrics"})
         yield _alerts(plan, cluster, named("alerts"), gpu=said.gpu is not None)
     if said.grafana is not None:
         for file, board in dashboards(plan, gpu=said.gpu is not None).items():
@@ -45,16 +46,15 @@ def monitoring(plan: Plan, cluster: ClusterPlan) -> Iterator[Object]:
             yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about_board, "data": data}
 
 
-def _engines(plan: Plan) -> Object:
-    return {
-        "matchLabels": {STACK_LABEL: plan.stack},
-        "matchExpressions": [{"key": MODEL_LABEL, "operator": "Exists"}],
-    }
+def _engines(plan: Plan, kind: str) -> Object:
+    """The pods that KServe made of the stack's services of one kind."""
+    marked = "serving.kserve.io/inferenceservice" if kind == "inference" else "kserve.io/component"
+    found: Object = {"matchLabels": {STACK_LABEL: plan.stack}}
+    return {**found, "matchExpressions": [{"key": marked, "operator": "Exists"}]}
 
 
-def _monitor(about: Object, selector: Object, path: str, port: dict[str, Any]) -> Object:
+def _monitor(about: Object, job: str, selector: Object, path: str, port: dict[str, Any]) -> Object:
     """Pods of one kind; their numbers get the same labels as on other runtimes, which rules and dashboards ask for."""
-    job = about["name"].rpartition("-")[2]
     return {
         "apiVersion": _API,
         "kind": "PodMonitor",

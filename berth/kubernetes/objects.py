@@ -7,6 +7,7 @@ from typing import Final
 
 from berth.kubernetes.gateway import gateway
 from berth.kubernetes.inference_service import inference_service
+from berth.kubernetes.llm_inference_service import llm_inference_service
 from berth.kubernetes.monitoring import monitoring
 from berth.kubernetes.runtime import serving_runtime
 from berth.kubernetes.services import Service, labels, services
@@ -47,7 +48,7 @@ def _objects(plan: Plan, cluster: ClusterPlan, version: str | None) -> Iterator[
     for service in there:
         yield from _service(service)
     yield from gateway(plan, cluster, there)
-    yield from monitoring(plan, cluster)
+    yield from monitoring(plan, cluster, there)
 
 
 def _service(service: Service) -> Iterator[Object]:
@@ -57,7 +58,7 @@ def _service(service: Service) -> Iterator[Object]:
         yield named
     if runtime is not None:
         yield runtime
-    yield inference_service(service)
+    yield llm_inference_service(service) if service.pod.service == "llm" else inference_service(service)
 
 
 def _namespace(plan: Plan, cluster: ClusterPlan) -> Object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from berth.engines.registry import ENGINES
-from berth.kubernetes.container import FORMATS, PORT, command, environment, fixed_arguments, image
+from berth.kubernetes.container import FORMATS, command, environment, fixed_arguments, image
 from berth.kubernetes.services import Service
 from berth.kubernetes.values import Object, metadata
 
@@ -29,7 +29,7 @@ def serving_runtime(service: Service) -> Object | None:
                     "command": command(service),
                     "args": fixed_arguments(service),
                     "env": environment(service),
-                    "ports": [{"containerPort": PORT, "protocol": "TCP"}],
+                    "ports": [{"containerPort": service.port, "protocol": "TCP"}],
                 }
             ],
         },
@@ -49,4 +49,4 @@ def _annotations(service: Service) -> dict[str, str]:
 def _metrics(service: Service) -> dict[str, str]:
     """Where Prometheus finds the engine's numbers; each platform reads annotations of its own."""
     prefix = "prometheus.io" if service.dashboard else "prometheus.kserve.io"
-    return {f"{prefix}/path": ENGINES[service.replica.engine.name].metrics_path, f"{prefix}/port": str(PORT)}
+    return {f"{prefix}/path": ENGINES[service.replica.engine.name].metrics_path, f"{prefix}/port": str(service.port)}

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from berth.kubernetes.values import MANAGED_LABEL, MODEL_LABEL, REVISION_LABEL, STACK_LABEL
 from berth.planner.plan import ClusterPlan, Plan, PodPlan, ReplicaPlan
 
+PORT = 8080
+"""The port of an engine in a pod: KServe's runtimes, its probes and its metrics use it."""
+
 STANDARD_SINCE = (0, 16)
 """KServe's release that calls its modes Standard and Knative; before, RawDeployment and Serverless."""
 
@@ -39,6 +42,11 @@ class Service:
     def standard(self) -> bool:
         """Whether KServe makes Deployments of it, not Knative services."""
         return self.cluster.mode == "standard"
+
+    @property
+    def port(self) -> int:
+        """Where its engines listen: as the runtimes of KServe have it, or as its LLMInferenceService has."""
+        return 8000 if self.pod.service == "llm" else PORT
 
     @property
     def labels(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -34,17 +35,24 @@ def nearest_release(version: tuple[int, int]) -> tuple[int, int]:
     return known[-1] if known else releases()[0]
 
 
-def problems(one: Object, version: tuple[int, int]) -> Iterator[tuple[str, str]]:
-    """Each field of an object that is not as KServe defines it, with what is wrong; other groups have none."""
+@dataclass(frozen=True)
+class Flaw:
+    """A field that is not as KServe defines it; one that is only too many leaves the object readable."""
+
+    where: str
+    text: str
+    surplus: bool = False
+
+
+def flaws(one: Object, version: tuple[int, int]) -> Iterator[Flaw]:
+    """Each field of an object that is not as KServe defines it; other groups have none."""
     if not one["apiVersion"].startswith(GROUP):
         return
     release = nearest_release(version)
     validator = _validator(release, one["kind"], one["apiVersion"].removeprefix(GROUP))
     if validator is None:
-        yield (
-            "kind",
-            f"is {one['kind']} {one['apiVersion']}, which KServe {_text(release)} does not have; use a newer one",
-        )
+        text = f"is {one['kind']} {one['apiVersion']}, which KServe {_text(release)} does not have; use a newer one"
+        yield Flaw("kind", text)
         return
     for error in validator.iter_errors(one):
         yield from _said(error, release)
@@ -56,7 +64,7 @@ def _validator(release: tuple[int, int], kind: str, api: str) -> Draft202012Vali
     return Draft202012Validator(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 
 
-def _said(error: ValidationError, release: tuple[int, int]) -> Iterator[tuple[str, str]]:
+def _said(error: ValidationError, release: tuple[int, int]) -> Iterator[Flaw]:
     where = _path(error)
     value: Any = error.instance
     match error.validator:
@@ -65,15 +73,18 @@ def _said(error: ValidationError, release: tuple[int, int]) -> Iterator[tuple[st
             known = schema["properties"]
             for name in value:
                 if name not in known:
-                    yield _joined(where, name), f"is no field of KServe {_text(release)}{_hint(name, known)}"
+                    text = f"is no field of KServe {_text(release)}{_hint(name, known)}"
+                    yield Flaw(_joined(where, name), text, surplus=True)
         case "required":
             wanted: Any = error.validator_value
             lacking = [name for name in wanted if name not in value]
-            yield where, f"has no {' and no '.join(lacking)}, must have it"
+            yield Flaw(where, f"has no {' and no '.join(lacking)}, must have it")
         case "anyOf" | "oneOf":
-            yield where, f"is {_short(error.instance)}, must be as KServe defines it: {best_match([error]).message}"
+            reason = best_match([error])
+            why = f": {reason.message}" if reason is not None else ""
+            yield Flaw(where, f"is {_short(value)}, must be as KServe defines it{why}")
         case _:
-            yield where, f"is {_short(error.instance)}, must be of {error.validator} {_short(error.validator_value)}"
+            yield Flaw(where, f"is {_short(value)}, must be of {error.validator} {_short(error.validator_value)}")
 
 
 def _hint(name: str, known: Any) -> str:

@@ -26,8 +26,17 @@ def _problems(found: Sequence[Object], cluster: ClusterPlan, version: tuple[int,
     if version < oldest:
         has, needs = ".".join(map(str, version)), ".".join(map(str, oldest))
         yield f"clusters.{cluster.name}.version: is {has}, must be {needs} or newer; update KServe there"
-    for one in found:
-        model = one["metadata"].get("labels", {}).get(MODEL_LABEL)
-        where = f"models.{model}" if model is not None else f"clusters.{cluster.name}"
-        for path, text in (*shape.problems(one, version), *rules.problems(one, found)):
-            yield f"{where}: {one['kind']} {one['metadata']['name']} {path} {text}"
+    flaws = [tuple(shape.flaws(one, version)) for one in found]
+    # Rules read objects as KServe does, so that they are for those that have its form.
+    readable = [all(flaw.surplus for flaw in its) for its in flaws]
+    sound = [one for one, good in zip(found, readable, strict=True) if good]
+    for one, its, good in zip(found, flaws, readable, strict=True):
+        broken = rules.problems(one, sound) if good else ()
+        for path, text in (*((flaw.where, flaw.text) for flaw in its), *broken):
+            yield f"{_place(one, cluster)}: {one['kind']} {one['metadata']['name']} {path} {text}"
+
+
+def _place(one: Object, cluster: ClusterPlan) -> str:
+    """The part of the stack file that an object is made of."""
+    model = one["metadata"].get("labels", {}).get(MODEL_LABEL)
+    return f"models.{model}" if model is not None else f"clusters.{cluster.name}"

@@ -57,6 +57,7 @@ def check_clusters(stack: Stack, seats: Sequence[Seat]) -> Iterator[Note]:
             yield from _connection(stack.clusters[seat.host], seat)
             yield from _like(seat, seats)
             yield from _adapters(stack.clusters[seat.host], seat)
+            yield from _llm(stack.clusters[seat.host], seat)
     yield from _names(seats)
 
 
@@ -148,13 +149,21 @@ def _counts(stack: Stack, seats: Sequence[Seat]) -> Iterator[Note]:
 def _connection(cluster: Cluster, seat: Seat) -> Iterator[Note]:
     """A data connection that the stack does not make must be in the namespace already."""
     source, where = seat.spec.source, f"{seat.where}.source"
+    known = cluster.connections
+    if source.endpoint is not None:
+        text = "is given on a cluster, must be left out: KServe downloads from the hub itself; use oci, s3 or pvc"
+        yield refusal(f"{where}.endpoint", text)
     if source.s3 is None:
         return
-    known = cluster.connections
     if source.connection is None:
-        text = f"is not said, must be the data connection that opens the bucket; declare it: clusters.{seat.host}"
-        yield refusal(f"{where}.connection", f"{text}.connections")
-    elif source.connection not in known and (near := nearest(source.connection, known)) is not None:
+        if cluster.kind == "openshift-ai":
+            text = "is not said, must be the data connection that opens the bucket"
+            yield refusal(f"{where}.connection", f"{text}; declare it: clusters.{seat.host}.connections")
+        return
+    if cluster.kind == "kserve" and source.connection not in known and not source.s3.startswith("s3://"):
+        text = f"is {source.s3}, must be s3://bucket/folder: only declared connections know their bucket"
+        yield refusal(f"{where}.s3", text)
+    if source.connection not in known and (near := nearest(source.connection, known)) is not None:
         text = f"is {source.connection}, must be one of clusters.{seat.host}.connections; did you mean {near}?"
         yield refusal(f"{where}.connection", text)
     elif source.connection not in known:
@@ -188,6 +197,22 @@ def _adapters(cluster: Cluster, seat: Seat) -> Iterator[Note]:
         elif cluster.kind == "openshift-ai" and "s3" in {held.source.kind, seat.spec.source.kind}:
             text = "is beside weights from a data connection, which brings one folder; must be pvc or hub, both alike"
             yield refusal(f"{where}[{number}].source", text)
+
+
+def _llm(cluster: Cluster, seat: Seat) -> Iterator[Note]:
+    """What an LLMInferenceService cannot have, and what is to be known of it."""
+    if seat.place.service != "llm":
+        return
+    where = f"{seat.where}.place.service"
+    if seat.spec.lora is not None:
+        yield refusal(where, "is llm, must be inference: adapters are served by an InferenceService only")
+    if seat.spec.source.s3 is not None and cluster.kind == "openshift-ai":
+        yield refusal(where, "is llm, must be inference: data connections of OpenShift AI are for an InferenceService")
+    text = (
+        "is llm: KServe starts the new pod before it stops the old one and knows no other way, so that a change waits "
+        "for ever where no card is left; park the model in between, or use inference"
+    )
+    yield warning(where, text)
 
 
 def _names(seats: Sequence[Seat]) -> Iterator[Note]:
