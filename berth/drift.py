@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from berth.lifecycle import ready
@@ -10,7 +11,7 @@ from berth.lifecycle.project import Project
 from berth.preview import run
 from berth.report.pull_request import quoted
 
-_CHANGES = "no changes were expected but changes were proposed"
+_CHANGES = re.compile(r"no changes were expected( \S+)* but changes were proposed")
 """What Pulumi says of a preview that had to be empty and is not."""
 
 
@@ -39,6 +40,6 @@ def drift(stack: str, project: Project | None = None) -> Drift:
     if not pulumi.exists():
         raise LifecycleError(f"stack {stack}: is not up, must be; bring it up, or name another")
     good, said = run(pulumi, "--diff", "--expect-no-changes")
-    if not good and _CHANGES not in said:
+    if not good and _CHANGES.search(said) is None:
         raise LifecycleError(f"stack {stack}: its hosts could not be looked at\n{said.strip()}")
     return Drift(stack, drifted=not good, said=said)

@@ -27,7 +27,8 @@ def drift(
     try:
         found = look(stack)
     except LifecycleError as error:
-        complain(str(error))
+        for line in str(error).splitlines():  # Pulumi says why in lines of its own
+            complain(line)
         raise typer.Exit(WRONG_INPUT) from None
     sys.stdout.write(found.said)
     if output is not None:

@@ -11,6 +11,9 @@ from berth.running import Container, Line, Look, Process, read
 OURS = "dev.berth.stack"
 """The label of containers that a stack has made: they are declared already."""
 
+_OWN = ("vllm/vllm-openai", "lmsysorg/sglang", "huggingface/text-generation-inference")
+"""Images of the engines' makers, whose tags are releases of the engine."""
+
 _VERSION = re.compile(r"v?(\d+(?:\.\d+){1,3}(?:\.?(?:post|rc|dev)\d+)?)(?=$|[-_+])")
 
 
@@ -62,7 +65,7 @@ def engines(look: Look, versions: Mapping[int, str] | None = None) -> Iterator[F
 
 def of_container(container: Container, version: str | None = None) -> Found | None:
     """The engine in a container; `version` where its image's tag does not say it."""
-    tagged = _VERSION.match(container.tag)
+    tagged = _VERSION.match(container.tag) if container.repository.endswith(_OWN) else None
     known = tagged[1] if tagged else version
     line = read(container.words, container.environment, known)
     if line is None:

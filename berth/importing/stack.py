@@ -152,8 +152,8 @@ class _Importing:
             model["aliases"] = aliases
         model |= _written(said.says)
         model |= self._variables(name, found)
-        if name not in said.names:
-            self._say(name, f"its engine knows no name {name}: ask it for {aliases[0]} until Berth has started it")
+        if reason := _unasked(found, said, name):
+            self._say(name, reason)
             model["prove"] = {"smoke": []}
         self.models[name] = model
 
@@ -273,6 +273,17 @@ class _Importing:
 
 _PROJECT = "com.docker.compose.project"
 _FILES = "com.docker.compose.project.config_files"
+
+
+def _unasked(found: Found, said: Meaning, name: str) -> str:
+    """Why the gateway cannot ask the engine as it runs for the model by its name; empty where it can."""
+    if "api-key" in found.line.flags or found.environment.get("VLLM_API_KEY"):
+        return (
+            "its engine asks for a key of its own, and the gateway has none for it: start it without, or take it over"
+        )
+    if found.line.engine != "tgi" and name not in (said.names or (said.model,)):
+        return f"its engine knows no name {name}: ask for {(said.names or (said.model,))[0]} until Berth has started it"
+    return ""
 
 
 def _written(says: Mapping[str, Any]) -> dict[str, Any]:

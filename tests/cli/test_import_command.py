@@ -73,6 +73,8 @@ def test_a_process_of_this_machine_becomes_a_model(project: Path, port: int) -> 
     assert "sk-notReal" not in text
     assert "# --api-key is left out: it looks like a secret" in text
     assert "the commit of its weights is not known" in text
+    assert "its engine asks for a key of its own" in text
+    assert found.prove.smoke == ()
     code, said = run("local", "--output", str(file))
     assert (code, "is there already" in said) == (1, True)
     assert file.read_text() == text
