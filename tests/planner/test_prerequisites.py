@@ -273,6 +273,14 @@ def test_a_mirror_is_taken_with_its_own_signature():
     assert mirror.key_url == "https://download.docker.com/linux/debian/gpg"
 
 
+def test_only_the_driver_comes_before_the_distributions_own_packages():
+    debian, docker = found("driver: {}, docker: {}", "debian13").repositories
+    assert debian.label == "NVIDIA CUDA"
+    assert {"nvidia-*", "libnvidia-*"} <= set(debian.first)
+    (rocky,) = found("driver: {}", "rocky9").repositories
+    assert (docker.first, rocky.first, rocky.label) == ((), (), "")
+
+
 def test_a_key_without_a_known_fingerprint_is_not_trusted():
     facts = changed("rocky9")
     facts = facts.model_copy(update={"os": facts.os.model_copy(update={"version": "10.1"})})

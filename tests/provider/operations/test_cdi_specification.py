@@ -102,6 +102,12 @@ def test_a_stale_file_says_what_is_stale_about_it(
     assert have.problems == problems
 
 
+def test_another_driver_on_disk_makes_it_looked_at_and_is_no_difference() -> None:
+    want = WANT.model_copy(update={"on_disk": "580.105.08"})
+    assert OPERATION.differing(want, OPERATION.seen(changed(), want)) == []
+    assert "on_disk" in OPERATION.late
+
+
 def test_gpus_that_nobody_could_list_are_not_taken_for_gone() -> None:
     facts = changed(gpus=(), unread={"gpus": "nvidia-smi: ended with status 9"})
     assert OPERATION.differing(WANT, OPERATION.seen(facts, WANT)) == []
