@@ -25,11 +25,17 @@ _KINDS: Mapping[str, str] = {
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
     "ServingRuntime": "/apis/serving.kserve.io/v1alpha1/namespaces/{}/servingruntimes",
     "InferenceService": "/apis/serving.kserve.io/v1beta1/namespaces/{}/inferenceservices",
+    "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
+    "Route": "/apis/route.openshift.io/v1/namespaces/{}/routes",
+    "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes",
+    "PodMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/podmonitors",
+    "PrometheusRule": "/apis/monitoring.coreos.com/v1/namespaces/{}/prometheusrules",
 }
 _GROUPS = (
     "serving.kserve.io/v1alpha1",
     "serving.kserve.io/v1alpha2",
     "serving.kserve.io/v1beta1",
+    "networking.k8s.io/v1",
     "route.openshift.io/v1",
     "gateway.networking.k8s.io/v1",
     "monitoring.coreos.com/v1",

@@ -7,10 +7,14 @@ import asyncio
 from berth.provider.kubernetes.api import Api
 from berth.provider.kubernetes.seen import Seen
 
-_MINE = "serving.kserve.io/inferenceservice"
+_PODS = {
+    "InferenceService": "serving.kserve.io/inferenceservice={}",
+    "LLMInferenceService": "app.kubernetes.io/name={},kserve.io/component=workload",
+}
+"""The labels that KServe gives to the pods of a service and to what makes them, by the service's kind."""
 
 
-async def look(api: Api, namespace: str, service: str, specification: str) -> Seen:
+async def look(api: Api, namespace: str, service: str, specification: str, *, kind: str, api_version: str) -> Seen:
     """What is seen of a service now.
 
     Raises:
@@ -18,9 +22,9 @@ async def look(api: Api, namespace: str, service: str, specification: str) -> Se
         Unreachable: the API server did not answer.
     """
     apps = f"/apis/apps/v1/namespaces/{namespace}"
-    label = f"{_MINE}={service}"
+    label = _PODS[kind].format(service)
     found, deployments, replica_sets, pods, events = await asyncio.gather(
-        api.get(f"/apis/serving.kserve.io/v1beta1/namespaces/{namespace}/inferenceservices/{service}"),
+        api.get(f"/apis/{api_version}/namespaces/{namespace}/{kind.lower()}s/{service}"),
         api.items(f"{apps}/deployments", labelSelector=label),
         api.items(f"{apps}/replicasets", labelSelector=label),
         api.items(f"/api/v1/namespaces/{namespace}/pods", labelSelector=label),

@@ -16,7 +16,7 @@ SPECIFICATION = "dev.berth/specification"
 class Seen:
     """The service, the workload behind it, its pods, and the warnings about all of them.
 
-    `specification` is what pods of the wanted declaration are marked with.
+    `specification` is what pods of the wanted declaration are marked with; where they are not, it is empty.
     """
 
     specification: str
@@ -56,7 +56,7 @@ class Seen:
 
     def _is_wanted(self, marked: Object) -> bool:
         found: str = marked["metadata"].get("annotations", {}).get(SPECIFICATION, "")
-        return found == self.specification
+        return self.specification in {"", found}
 
 
 def conditions(one: Object | None) -> Mapping[str, Object]:

@@ -25,13 +25,14 @@ _PAUSE_S = 0.5
 class ServingWant(Want):
     """A service that answers; `host` is the cluster.
 
-    `specification` is what pods of the wanted declaration are marked with, `models` the names that each must list on
-    `port`; `parked` wants no pod at all. `timeout_s` is for the whole start; a start that is stuck ends sooner. `after`
-    holds what asks for another look when it changes.
+    `specification` is what pods of the wanted declaration are marked with (empty: all are), `models` the names that each
+    must list on `port`; `parked` wants no pod at all. `timeout_s` is for the whole start; one that is stuck ends sooner.
     """
 
     namespace: str
     service: str
+    service_kind: Literal["InferenceService", "LLMInferenceService"] = "InferenceService"
+    api_version: str = "serving.kserve.io/v1beta1"
     specification: str
     models: tuple[str, ...]
     port: int = 8080
@@ -45,6 +46,7 @@ class Serving(Operation[ServingWant]):
 
     kind = "berth:kubernetes:Serving"
     wants = ServingWant
+    replace = frozenset({"host", "namespace", "service", "service_kind"})
 
     def identity(self, want: ServingWant) -> str:
         """The service."""
@@ -117,7 +119,8 @@ def _api(host: Host) -> Api:
 
 
 async def _look(api: Api, want: ServingWant) -> Seen:
-    return await look(api, want.namespace, want.service, want.specification)
+    about = {"kind": want.service_kind, "api_version": want.api_version}
+    return await look(api, want.namespace, want.service, want.specification, **about)
 
 
 async def _missing(api: Api, want: ServingWant, seen: Seen) -> str:
