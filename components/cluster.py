@@ -107,7 +107,9 @@ class ClusterServing(pulumi.ComponentResource):
                 host=self._cluster.name,
                 namespace=self._cluster.namespace,
                 service=service.name,
-                specification=one["spec"]["predictor"]["annotations"][SPECIFICATION],
+                service_kind=one["kind"],
+                api_version=one["apiVersion"],
+                specification=_pods(one).get("annotations", {}).get(SPECIFICATION, ""),
                 models=service.names,
                 port=service.port,
                 parked=service.pod.parked,
@@ -131,11 +133,20 @@ def marked(found: Sequence[Object]) -> Sequence[Object]:
 
 
 def _marked(one: Object, runtimes: Mapping[str, Object]) -> Object:
-    predictor = one["spec"]["predictor"]
-    text = json.dumps([one["spec"], runtimes.get(predictor.get("model", {}).get("runtime", ""))], sort_keys=True)
+    if one["kind"] == "LLMInferenceService" and one["apiVersion"].endswith("v1alpha1"):
+        return one  # there was no place yet from which its pods get anything
+    pods = _pods(one)
+    text = json.dumps([one["spec"], runtimes.get(pods.get("model", {}).get("runtime", ""))], sort_keys=True)
     mark = {SPECIFICATION: hashlib.sha256(text.encode()).hexdigest()[:12]}
-    annotations = {**predictor.get("annotations", {}), **mark}
-    return {**one, "spec": {**one["spec"], "predictor": {**predictor, "annotations": annotations}}}
+    found = {**pods, "annotations": {**pods.get("annotations", {}), **mark}}
+    spec = {**one["spec"], "predictor": found} if one["kind"] == "InferenceService" else found
+    return {**one, "spec": spec}
+
+
+def _pods(one: Object) -> Object:
+    """The part of a service whose annotations its pods get."""
+    found: Object = one["spec"]["predictor"] if one["kind"] == "InferenceService" else one["spec"]
+    return found
 
 
 def _needs(one: Object, other: Object) -> bool:

@@ -25,8 +25,9 @@ _PAUSE_S = 0.5
 class ServingWant(Want):
     """A service that answers; `host` is the cluster.
 
-    `specification` is what pods of the wanted declaration are marked with (empty: all are), `models` the names that each
-    must list on `port`; `parked` wants no pod at all. `timeout_s` is for the whole start; one that is stuck ends sooner.
+    `specification` is what pods of the wanted declaration are marked with (empty: all are), `models` the names that
+    each must list on `port`; `parked` wants no pod at all. `timeout_s` is for the whole start; one that is stuck ends
+    sooner.
     """
 
     namespace: str
