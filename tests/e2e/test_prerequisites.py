@@ -6,9 +6,11 @@ NVIDIA's container toolkit. The tests are the stations of one machine's life, in
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,10 +21,11 @@ from pathlib import Path
 import pytest
 from conftest import sweep
 from prerequisites.breakages import BREAKAGES, Breakage
-from prerequisites.playground import snapshot, write_stack
+from prerequisites.playground import gpu_host, snapshot, write_stack
 from project import Done, Project
 
 from tests.machines.engine import Engine
+from tests.machines.faults import apt_lock_held
 from tests.machines.fixtures import machine_engine, or_skip
 from tests.machines.kinds import DEBIAN_13_SERVER
 from tests.machines.machine import Machine
@@ -125,6 +128,43 @@ def test_what_is_broken_by_hand_is_one_drift_and_repaired_alone(ready: Life, bre
     assert ONE_DONE.search(ready.project.up(STACK).ok().output)
     repaired = ready.machine.run(["sh", "-c", breakage.whole])
     assert repaired.code == 0, repaired
+
+
+def test_two_stacks_change_one_machine_one_after_the_other(ready: Life) -> None:
+    """The second waits for the first, which waits for somebody's apt, and is told for whom; then both are done."""
+    connection = gpu_host(ready.there, local_repository(ready.machine.engine))["connection"]
+    users = {"users": {"asks": {"groups": ["games"]}}}
+    ready.project.write("other", {"hosts": {"box": {"connection": connection, "prerequisites": users}}})
+    ready.project.init("other")
+    ready.do("apt-mark unhold nvidia-driver-cuda")
+    first, second = (ready.project.start(stack, "up", "--yes", "--skip-preview") for stack in (STACK, "other"))
+    with contextlib.ExitStack() as held:
+        held.enter_context(apt_lock_held(ready.machine))
+        with first as one:
+            waits_for_apt = _line(one, r"waiting for .*python3.* to let go of /var/lib/dpkg/lock-frontend")
+            with second as two:
+                waits_for_one = _line(two, r"waiting at most 30 s for another update, of ")
+                held.close()
+                after = two.communicate(timeout=300)[0]
+            before = one.communicate(timeout=300)[0]
+    assert one.returncode == 0, waits_for_apt + before
+    if two.returncode != 0:  # on a machine so slow that the first took longer than the second waits
+        assert "changes the host itself (packages, Docker, drivers) and did not end within 30 s" in after, after
+        ready.project.up("other").ok()
+    assert re.search(r"of \S+ \(process \d+\) for \S+/box, at it since 20[\d: -]+ UTC \(\d+ s\)", waits_for_one)
+    assert ready.do("id -nG asks").split() == ["asks", "games"]
+    ready.project.unchanged(STACK).ok()
+    ready.project.destroy("other").ok()
+
+
+def _line(process: subprocess.Popen[str], pattern: str) -> str:
+    """The first line that a process writes with this in it."""
+    written = []
+    for line in process.stdout or ():
+        written.append(line)
+        if re.search(pattern, line):
+            return line
+    raise AssertionError("".join(written))
 
 
 @pytest.fixture
