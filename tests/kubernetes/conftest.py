@@ -1,0 +1,5 @@
+"""The Envoy of the gateway's own tests."""
+
+from tests.gateway.conftest import envoy
+
+__all__ = ["envoy"]
