@@ -13,8 +13,6 @@ _YET = "is planned but cannot be applied yet"
 
 def unbuilt(stack: Stack) -> Iterator[tuple[str, str]]:
     """Where and what, one for each thing that is not built."""
-    for name, cluster in stack.clusters.items():
-        yield f"clusters.{name}", f"runtime {cluster.kind} {_YET}"
     yield from _of_models(stack)
     yield from _of_gateway(stack)
     yield from _of_monitoring(stack)
@@ -32,11 +30,12 @@ def _of_monitoring(stack: Stack) -> Iterator[tuple[str, str]]:
 def _of_models(stack: Stack) -> Iterator[tuple[str, str]]:
     for name, model in stack.models.items():
         for revision in model.revisions.values():
-            adapters = revision.lora.adapters if revision.lora is not None else ()
+            on_hosts = _runtimes(stack, revision)
+            adapters = revision.lora.adapters if revision.lora is not None and on_hosts else ()
             if strange := {held.source.kind for held in adapters} - {"hub", "path"}:
                 yield f"models.{name}.lora", f"an adapter from {min(strange)} {_YET}; one from hub or a path can"
-            if runtimes := _runtimes(stack, revision):
-                yield from _on_hosts(name, revision, runtimes)
+            if on_hosts:
+                yield from _on_hosts(name, revision, on_hosts)
 
 
 def _runtimes(stack: Stack, revision: Revision) -> set[str]:
