@@ -62,7 +62,8 @@ def build(
     not answer: a preview shows what it would get, an update leaves it out.
     """
     outputs: Mapping[str, Any] = {"models": sorted({replica.model for replica in plan.replicas})}
-    before: list[pulumi.Resource] = list(_clusters(plan, clusters or {}))
+    _clusters(plan, clusters or {})
+    before: list[pulumi.Resource] = []
     for names in ([name for name in facts if name not in away], [name for name in facts if name in away]):
         hosts = dict(_hosts(plan, project, {name: facts[name] for name in names}, list(before)))
         servers = dict(_servers(plan, hosts))
@@ -86,12 +87,12 @@ def build(
     return outputs
 
 
-def _clusters(plan: Plan, facts: Mapping[str, ClusterFacts]) -> Iterator[pulumi.Resource]:
+def _clusters(plan: Plan, facts: Mapping[str, ClusterFacts]) -> None:
     for name, cluster in plan.clusters.items():
         if name in facts or pulumi.runtime.is_dry_run():
             from components.cluster import ClusterServing  # noqa: PLC0415 -- the SDK is for stacks with clusters alone
 
-            yield ClusterServing(plan, cluster, facts.get(name))
+            ClusterServing(plan, cluster, facts.get(name))
 
 
 def _outputs(door: GatewayPlan, gateway: Gateway, proof: Proof) -> Mapping[str, Any]:
