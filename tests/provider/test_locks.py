@@ -33,10 +33,16 @@ def quiet(_line: str) -> None:
 
 
 @pytest.fixture
-async def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Open]:
-    """Stacks of this machine, with a lock of their own in place of the machine's."""
+def as_root() -> None:
+    """Rights of root on this machine: the lock of a host is root's."""
     if os.geteuid() != 0 and subprocess.run(["sh", "-c", "sudo -n true"], check=False).returncode != 0:
-        pytest.skip("the lock of a host is root's, and there are no rights of root here")
+        pytest.skip("there are no rights of root here")
+
+
+@pytest.fixture
+async def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_root: None) -> AsyncIterator[Open]:
+    """Stacks of this machine, with a lock of their own in place of the machine's."""
+    del as_root
     monkeypatch.setattr(locks, "HOST_LOCK", str(tmp_path / "lock"))
     made: list[Hosts] = []
 
