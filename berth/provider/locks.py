@@ -48,9 +48,9 @@ if [ "$1" -ef /proc/self/fd/9 ]; then rmdir -- "$1" 2> /dev/null || :; fi
 does it), so that after waiting the path must still be the folder that was locked; an empty one is not left, unless it
 is a new one, which another may have locked."""
 
-# Whoever gets the lock writes who and since when into the file, which counts only while somebody has it. It is held by a
-# process of its own that ends with the one that holds the folder, so that it takes none of the sessions that sshd
-# allows (MaxSessions) for as long as the update lasts.
+# Whoever gets the lock writes who and since when into the file, which counts only while somebody has it. A process of
+# its own holds it, which ends with the one that holds the folder: so it takes none of the sessions that sshd allows
+# (MaxSessions) for as long as the update lasts.
 _HOST = """
 path=$1 wait_s=$2 folder_holder=$3 who=$4
 umask 077
