@@ -20,6 +20,7 @@ from berth.provider.kubernetes.stage import stage
 from berth.provider.operation import Operation, Want
 
 _PAUSE_S = 0.5
+_AWAY_S = 50
 
 
 class ServingWant(Want):
@@ -79,18 +80,22 @@ class Serving(Operation[ServingWant]):
         api, patience = _api(host), _Patience()
         begin = _now()
         while True:
-            seen = await _look(api, want)
-            missing = await _missing(api, want, seen)
+            seen: Seen | None = None
+            try:
+                seen = await _look(api, want)
+                missing = await _missing(api, want, seen)
+                stuck = reason(seen)
+            except Unreachable as error:  # an API server is replaced now and then
+                missing, stuck = "waiting for the API server", Stuck(why=str(error), patience_s=_AWAY_S)
             if not missing:
                 return want
             waited = _now() - begin
             host.say(f"{want.service}: {missing}, {waited:.0f} s")
-            if (why := patience.lost(reason(seen))) or waited > want.timeout_s:
+            if (why := patience.lost(stuck)) or waited > want.timeout_s:
                 late = f"{missing} after {want.timeout_s:.0f} s"
-                raise StartFailed(
-                    f"{want.service} in namespace {want.namespace} on {host.name}: {why or late}"
-                    f"{await _last_lines(api, want, seen)}"
-                )
+                last = await _last_lines(api, want, seen) if seen is not None else ""
+                where = f"{want.service} in namespace {want.namespace} on {host.name}"
+                raise StartFailed(f"{where}: {why or late}{last}")
             await asyncio.sleep(_PAUSE_S)
 
 
