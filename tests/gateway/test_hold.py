@@ -117,6 +117,43 @@ async def test_every_request_waits_while_an_engine_is_replaced(
     assert len(new.requests) == 40
 
 
+async def test_a_hold_bears_large_bodies_streams_and_a_port_that_accepts_and_resets(
+    serving: Any, old: Any, eventually: Make, record_property: Make
+):
+    """As behind docker-proxy: while the container's engine loads, its port takes each connection and resets it."""
+    serving.serve("tiny@main", held=True)
+    await eventually(lambda: version_used(serving), "Envoy holds")
+    await old.die()
+    accepted = 0
+
+    def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        writer.transport.abort()
+
+    proxy = await asyncio.start_server(reset, "127.0.0.1", old.port)
+    body = "x" * (10 * 2**20)
+    asked = [
+        *(asyncio.create_task(timed(serving.chat("tiny", pad=body))) for _ in range(10)),
+        *(asyncio.create_task(timed(serving.chat("tiny", stream=True))) for _ in range(10)),
+        *(asyncio.create_task(timed(serving.chat("tiny"))) for _ in range(20)),
+    ]
+    serving.serve("tiny@main", old, held=True)  # RELEASING, before there is anybody to release to
+    await eventually(lambda: asyncio.sleep(0, accepted > 2), "some health checks that are reset", 20)
+    assert not any(task.done() for task in asked)
+    proxy.close()
+    await old.start()
+    await eventually(lambda: healthy_is(serving, old), "the engine is healthy", 20)
+    released = time.monotonic()
+    serving.serve("tiny@main", old)
+    answers = await asyncio.gather(*asked)
+    record_property("resets", accepted)
+    record_property("longest_after_release_s", max(end for _, end in answers) - released)
+    assert [answer.status_code for answer, _ in answers] == [200] * 40
+    assert all(answer.text.endswith("data: [DONE]\n\n") for answer, _ in answers[10:20])
+    assert len(old.requests) == 40, "nothing reached the port before, and nothing was asked twice"
+
+
 async def test_a_release_is_complete_as_soon_as_the_engine_shows_as_healthy(
     serving: Any, old: Any, engines: Start, eventually: Make
 ):

@@ -191,6 +191,22 @@ async def test_a_revision_can_be_asked_for_and_each_answer_says_which_gave_it(
                 assert answer.headers["x-served-by"] == f"tiny@{served}"
 
 
+async def test_a_revision_has_a_name_of_its_own(gateway: Make, engines: Start, model_of: Make):
+    one = gateway(model_of("tiny", main=100, dark=0), model_of("org/sole", only=100))
+    for name in ("tiny@main", "tiny@dark", "org/sole@only"):
+        one.serve(name, await engines(name))
+    await one.start()
+    async with one.client() as client:
+        for name in ("tiny@main", "tiny@dark", "org/sole@only"):
+            for path in ("/v1/completions", f"/m/{name}/v1/completions"):
+                answer = await client.post(path, json={"model": name}, headers={"x-berth-revision": "main"})
+                assert (answer.status_code, answer.headers["x-served-by"]) == (200, name)
+        assert (await client.post("/v1/completions", json={"model": "tiny@no"})).status_code == 404
+        listed = [entry["id"] for entry in (await client.get("/v1/models")).json()["data"]]
+        assert listed == ["tiny", "tiny@main", "tiny@dark", "org/sole"]
+        assert (await client.get("/v1/models/tiny@dark")).json()["root"] == "tiny"
+
+
 async def test_revisions_share_the_traffic_by_their_percent(gateway: Make, engines: Start, model_of: Make):
     one = gateway(model_of("tiny", main=75, next=25, dark=0))
     shares = {name: await engines(name) for name in ("main", "next", "dark")}
