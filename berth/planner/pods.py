@@ -1,6 +1,7 @@
 """Rented pods: containers of somebody else's, of which a reset leaves the volumes alone, reached through a proxy.
 
-Whether a host is one is read from its facts; without any nothing is said.
+Whether a host is one is read from its facts; without any nothing is said. A container that runs Pulumi itself is where
+somebody develops, who knows what becomes of it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from berth.spec.stack import Stack
 _SHARED_MEMORY = 2**30
 """Bytes of /dev/shm that tensor parallelism wants; Docker's own 64 MiB fail (NCCL's troubleshooting, vLLM's Docker
 page)."""
+
+_ROOM = 2**30
+"""Bytes free on a volume that may be meant for data: files and licences are mounted as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,7 @@ def pods(stack: Stack, facts: Mapping[str, HostFacts]) -> Iterator[Note]:
     """What to know of a stack's pods before anything is put there."""
     for name, host in stack.hosts.items():
         found = facts.get(name)
-        if found is not None and found.guest:
+        if found is not None and found.guest and host.connection != "local":
             yield from _kept(f"hosts.{name}.root", host.root, found)
             if host.cache is not None:
                 yield from _kept(f"hosts.{name}.cache", host.cache, found)
@@ -76,7 +80,8 @@ def _kept(where: str, path: str, facts: HostFacts) -> Iterator[Note]:
     """A folder of which a reset leaves nothing."""
     if volume(path, facts) is not None:
         return
-    volumes = [f"{disk.mount} ({disk.free / 2**30:.0f} GiB free)" for disk in facts.disks if _is_volume(disk)]
+    roomy = [disk for disk in facts.disks if _is_volume(disk) and disk.free >= _ROOM]
+    volumes = [f"{disk.mount} ({disk.free / 2**30:.0f} GiB free)" for disk in roomy]
     known = f"write a folder of {' or '.join(volumes)}" if volumes else "it has none: rent it with one"
     text = (
         f"is {path}, on the container's own disk, which a stop, a reset or an edit of the pod empties; must be on a "

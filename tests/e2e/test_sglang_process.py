@@ -15,7 +15,7 @@ pytestmark = pytest.mark.pulumi
 
 def test_up_unchanged_destroyed(project: Project, ports: Callable[[], int], tmp_path: Path) -> None:
     environment = {"path": str(install_sglang(tmp_path / "engine"))}
-    engine = {"name": "sglang", "version": "0.5.9", "device": "cuda", "environment": environment}
+    engine = {"name": "sglang", "version": "0.5.9", "device": "cpu", "environment": environment}
     content = stack(ports(), tmp_path, first={"engine": engine})
     del content["models"]["first"]["kv_cache"]
     project.write("sglang", content)

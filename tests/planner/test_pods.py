@@ -64,7 +64,8 @@ def test_what_a_reset_would_take_is_said_before() -> None:
 
 
 def test_a_pod_without_any_volume() -> None:
-    found = said(POD.model_copy(update={"disks": POD.disks[:1]}))
+    licence = Disk(mount="/opt/licence", size=4096, free=0)
+    found = said(POD.model_copy(update={"disks": (POD.disks[0], licence)}))
     assert found["hosts.pod.root"][0].endswith("it has none: rent it with one")
 
 
@@ -73,6 +74,7 @@ def test_a_root_on_the_volume_or_on_a_machine_of_ones_own_or_unknown_is_nothing_
     assert "hosts.pod.root" not in said()
     assert "hosts.pod.root" not in said(POD.model_copy(update={"container": None}), pod=at_home)
     assert "hosts.pod.root" not in said(None, pod=at_home)
+    assert "hosts.pod.root" not in said(pod={**at_home, "connection": "local"})
 
 
 @pytest.mark.parametrize(
