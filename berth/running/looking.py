@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from berth.facts.gathering.sections import Sections, lines, sections
 
-# With a name as $1, that container alone is asked for, also where it does not run. What is said of the processes is in
+# With a name as $1, that container alone is asked for, also where it does not run. What is said of processes is in
 # base64, since their words may hold anything; of most of them the environment cannot be read, which is left empty.
 SCRIPT: Final = r"""
 LC_ALL=C PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/snap/bin
@@ -30,6 +30,7 @@ if [ -n "$ids" ]; then
   docker image inspect --format '[{{json .Id}}, {{json .RepoDigests}}, {{json .Config.Env}}]' \
     $(docker container inspect --format '{{.Image}}' $ids | sort -u)
 fi
+if [ -n "$1" ]; then part end; exit; fi
 part processes
 for file in $(grep -lE 'vllm|sglang|text-generation-launcher|nginx|envoy' /proc/[0-9]*/cmdline); do
   pid=${file#/proc/} pid=${pid%/cmdline}

@@ -103,11 +103,11 @@ class AdoptedReplica(Operation[AdoptedReplicaWant]):
         if want.take:
             # What comes after it has its place at the gateway.
             return want.model_copy(update={"state": "running" if seen.running else "taken"})
-        if seen.line is None and not seen.there:
+        if seen.line is None or seen.line.engine != want.engine:
             return None
+        said = meaning(seen.line, want.card_memory or None)
         update: dict[str, Any] = {"state": "running" if seen.running else "stopped", "traffic": traffic}
-        if seen.line is not None:
-            update["says"] = dict(meaning(seen.line, want.card_memory or None).says)
+        update |= {"says": dict(said.says), "port": seen.port(said.port)}
         if want.image and seen.image and want.image not in seen.images:
             update["image"] = seen.image
         return want.model_copy(update=update)
@@ -193,11 +193,17 @@ class _Seen:
 
     def __init__(self, container: Container | None, process: Process | None, line: Line | None) -> None:
         self.container, self.line = container, line
-        self.there = container is not None or process is not None
         self.running = container.running if container is not None else process is not None
         self.pid = container.pid if container is not None else process.pid if process is not None else 0
         self.image = container.image if container is not None else ""
         self.images = (self.image, *container.digests) if container is not None else ()
+
+    def port(self, inside: int) -> int:
+        """Where its host listens for it; 0 for nowhere."""
+        if self.container is None:
+            return inside
+        outside = self.container.outside(inside)
+        return outside.port if outside is not None else 0
 
 
 async def _seen(host: Host, want: AdoptedReplicaWant) -> _Seen:
@@ -220,6 +226,8 @@ def _unlike(want: AdoptedReplicaWant, have: AdoptedReplicaWant) -> Iterator[str]
         return
     for change in changes(have.says, want.says):
         yield f"{change.path} is {_at(have.says, change.path)} there and {_at(want.says, change.path)} here"
+    if want.port != have.port:
+        yield f"its port is {have.port or 'not published'} there and {want.port} here"
     if want.image != have.image:
         yield f"its image is {have.image} there and {want.image} here"
 

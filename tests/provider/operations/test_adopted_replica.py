@@ -98,8 +98,13 @@ async def test_it_is_taken_as_it_is_and_left_as_it_is(box: Box) -> None:
     assert box.same() == before
 
 
-async def test_what_it_lacks_is_listed(box: Box) -> None:
+async def test_what_is_another_is_refused_and_what_it_lacks_is_listed(box: Box) -> None:
     box.run()
+    other = box.want(port=box.port + 1)
+    with pytest.raises(BadInput, match=rf"its port is {box.port} there and {box.port + 1} here"):
+        await ADOPTED.preflight(box.host, other)
+    with pytest.raises(BadInput, match=r"is not on box or runs no sglang"):
+        await ADOPTED.preflight(box.host, box.want(engine="sglang"))
     said = [line.rpartition("would add: ")[2] for line in await ADOPTED.warnings(box.host, box.want())]
     assert [line.split(":")[0].split(",")[0] for line in said] == [
         "labels",
