@@ -75,7 +75,7 @@ def _implementation(one: Object) -> Found:
     said = [name for name in _FRAMEWORKS if name in predictor]
     if len(said) != 1:
         yield "spec.predictor", f"has {' and '.join(said) or 'no model'}, must have exactly one, such as model"
-    if "name" in predictor.get("model", {}):
+    if predictor.get("model", {}).get("name"):
         text = f"is {predictor['model']['name']!r}, must be left out: the webhook allows no name there"
         yield "spec.predictor.model.name", text
 
