@@ -13,7 +13,7 @@ import pytest
 
 from berth.kubernetes import objects, problems, to_yaml
 from berth.planner.planning import plan
-from berth.spec import load
+from berth.spec import load, loads
 
 HERE = Path(__file__).parent
 STACKS = {
@@ -63,3 +63,10 @@ def test_what_is_rendered_is_right_for_each_release(name: str, version: str):
     known = TOO_NEW.get((name, version), [])
     assert len(found) == len(known)
     assert all(line.startswith(start) for line, start in zip(found, known, strict=True))
+
+
+def test_the_example_of_the_documentation_can_be_applied():
+    page = (HERE.parents[1] / "docs" / "kubernetes.md").read_text()
+    decided = plan(loads(page.partition("```yaml\n")[2].partition("```")[0]), "example")
+    assert decided.refusals == ()
+    assert problems(objects(decided, "lab"), decided.clusters["lab"]) == ()
