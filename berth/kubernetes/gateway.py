@@ -7,7 +7,6 @@ so that Envoy itself chooses the engine with the fewest requests, and divides th
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -15,7 +14,8 @@ from berth import gateway as envoy
 from berth.gateway.names import METRICS_NAME, SERVED_LISTENERS_FILE
 from berth.gateway.routes import placeholder as key_placeholder
 from berth.gateway.xds import Json, digest, file_source, response
-from berth.kubernetes.services import Service, labels
+from berth.kubernetes.edge import About, edge
+from berth.kubernetes.services import Service
 from berth.kubernetes.values import Object, metadata, placeholder
 from berth.planner.plan import ClusterPlan, GatewayPlan, Plan
 
@@ -27,7 +27,6 @@ ROUTES: Final = "routes.json"
 
 _WORK = "/run/berth"
 _ENVOY_USER = 101  # of Envoy's image, which would start as root and change to it; OpenShift gives a user itself
-_SILENCE_S = 3600
 _TAKE_OUT_S = 5  # until no proxy of the cluster sends new connections to a pod that is to end
 
 
@@ -38,15 +37,15 @@ def gateway(plan: Plan, cluster: ClusterPlan, services: Sequence[Service]) -> It
         return
     for service in services:
         yield _engines(service)
-    about = _About(plan, cluster)
+    about = About(plan, cluster)
     files = configuration(door, services)
-    yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about.metadata("gateway"), "data": files}
+    yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about.metadata(), "data": files}
     routes = {ROUTES: _routes(door)}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": about.metadata("gateway"), "type": "Opaque"}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": about.metadata(), "type": "Opaque"}
     yield {**secret, "stringData": routes}
     yield _deployment(about, door, cluster, files)
     yield _service(about, door)
-    yield from _edge(about, door)
+    yield from edge(about, door)
 
 
 def configuration(door: GatewayPlan, services: Sequence[Service]) -> dict[str, str]:
@@ -70,27 +69,6 @@ def configuration(door: GatewayPlan, services: Sequence[Service]) -> dict[str, s
 def engines_address(service: Service) -> str:
     """The name that resolves to the ready pods of a revision."""
     return f"{service.name}-engines.{service.cluster.namespace}.svc"
-
-
-def object_name(stack: str, part: str) -> str:
-    """The name of an object of the whole stack."""
-    return f"{re.sub('[^a-z0-9-]+', '-', stack.lower()).strip('-')}-{part}"
-
-
-class _About:
-    """What the metadata of the gateway's objects have in common."""
-
-    def __init__(self, plan: Plan, cluster: ClusterPlan) -> None:
-        self._stack, self._namespace = plan.stack, cluster.namespace
-        self.name = object_name(plan.stack, "gateway")
-        self.selector = {"app.kubernetes.io/name": self.name}
-
-    @property
-    def labels(self) -> dict[str, str]:
-        return {**labels(self._stack), **self.selector}
-
-    def metadata(self, part: str, annotations: dict[str, str] | None = None) -> Object:
-        return metadata(object_name(self._stack, part), self._namespace, self.labels, annotations)
 
 
 def _engines(service: Service) -> Object:
@@ -153,13 +131,13 @@ def _by_name(clusters: Json, named: dict[str, tuple[str, int]]) -> Json:
     return response(found)
 
 
-def _deployment(about: _About, door: GatewayPlan, cluster: ClusterPlan, files: dict[str, str]) -> Object:
+def _deployment(about: About, door: GatewayPlan, cluster: ClusterPlan, files: dict[str, str]) -> Object:
     # What Envoy reads at its start only; the rest it takes over by itself when the volume changes.
     fixed = digest([files[name] for name in ("bootstrap.json", "listeners.json", "start.sh")])
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": about.metadata("gateway"),
+        "metadata": about.metadata(),
         "spec": {
             # One: limits of clients are counted in each Envoy by itself.
             "replicas": 1,
@@ -173,7 +151,7 @@ def _deployment(about: _About, door: GatewayPlan, cluster: ClusterPlan, files: d
     }
 
 
-def _pod(about: _About, door: GatewayPlan, cluster: ClusterPlan) -> Object:
+def _pod(about: About, door: GatewayPlan, cluster: ClusterPlan) -> Object:
     user = {} if cluster.kind == "openshift-ai" else {"runAsUser": _ENVOY_USER, "fsGroup": _ENVOY_USER}
     sources = [{"configMap": {"name": about.name}}, {"secret": {"name": about.name}}]
     volumes: list[Any] = [
@@ -223,85 +201,15 @@ def _container(door: GatewayPlan) -> Object:
     }
 
 
-def _service(about: _About, door: GatewayPlan) -> Object:
+def _service(about: About, door: GatewayPlan) -> Object:
     ports = [("http", door.port), ("metrics", door.metrics_port)]
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": about.metadata("gateway"),
+        "metadata": about.metadata(),
         "spec": {
             "type": "ClusterIP",
             "selector": about.selector,
             "ports": [{"name": name, "port": port, "targetPort": name, "protocol": "TCP"} for name, port in ports],
         },
-    }
-
-
-def _edge(about: _About, door: GatewayPlan) -> Iterator[Object]:
-    """What lets clients in from outside; each with its own way to say that an answer may take long."""
-    edge = door.edge
-    match edge.kind if edge is not None else None:
-        case "route":
-            yield _route(about, door)
-        case "ingress":
-            yield _ingress(about, door)
-        case "gateway-api":
-            yield _http_route(about, door)
-
-
-def _route(about: _About, door: GatewayPlan) -> Object:
-    host = {"host": door.edge.host} if door.edge is not None and door.edge.host is not None else {}
-    return {
-        "apiVersion": "route.openshift.io/v1",
-        "kind": "Route",
-        # The router's own limit is 30 s of silence, which ends a long answer.
-        "metadata": about.metadata("gateway", {"haproxy.router.openshift.io/timeout": f"{_SILENCE_S}s"}),
-        "spec": {
-            **host,
-            "to": {"kind": "Service", "name": about.name, "weight": 100},
-            "port": {"targetPort": "http"},
-            "tls": {"termination": "edge", "insecureEdgeTerminationPolicy": "None"},
-        },
-    }
-
-
-def _ingress(about: _About, door: GatewayPlan) -> Object:
-    edge = door.edge
-    prefix = "nginx.ingress.kubernetes.io"
-    notes = {
-        f"{prefix}/proxy-read-timeout": str(_SILENCE_S),
-        f"{prefix}/proxy-send-timeout": str(_SILENCE_S),
-        f"{prefix}/proxy-buffering": "off",
-        f"{prefix}/proxy-body-size": f"{-(-int(door.max_body) // 2**20)}m",
-    }
-    backend = {"service": {"name": about.name, "port": {"name": "http"}}}
-    host = edge.host if edge is not None else None
-    spec: Object = {
-        "rules": [{"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}],
-    }
-    if edge is not None and edge.ingress_class is not None:
-        spec = {"ingressClassName": edge.ingress_class, **spec}
-    if edge is not None and edge.tls_secret is not None:
-        spec["tls"] = [{"hosts": [host], "secretName": edge.tls_secret}]
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "Ingress",
-        "metadata": about.metadata("gateway", notes),
-        "spec": spec,
-    }
-
-
-def _http_route(about: _About, door: GatewayPlan) -> Object:
-    edge = door.edge
-    space, name = edge.gateway if edge is not None and edge.gateway is not None else ("", "")
-    hosts = {"hostnames": [edge.host]} if edge is not None and edge.host is not None else {}
-    rule = {
-        "backendRefs": [{"name": about.name, "port": door.port}],
-        "timeouts": {"request": "0s", "backendRequest": "0s"},  # some controllers end a request after 15 s
-    }
-    return {
-        "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "HTTPRoute",
-        "metadata": about.metadata("gateway"),
-        "spec": {"parentRefs": [{"name": name, "namespace": space}], **hosts, "rules": [rule]},
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from berth.engines.contract import Engine
-from berth.kubernetes.gateway import object_name
+from berth.kubernetes.edge import object_name
 from berth.kubernetes.services import Service, labels
 from berth.kubernetes.values import MODEL_LABEL, REVISION_LABEL, STACK_LABEL, Object, metadata
 from berth.monitoring import dashboards, rules
