@@ -6,23 +6,25 @@ Usage:  python -m benchmarks.prerequisites.against_ansible [HOSTS] [--breakages]
 With --breakages it also breaks the first machine of each side by hand, in the ways of tests/e2e/prerequisites, and
 prints what each side notices when it checks.
 
-Both sides make fresh machines ready over SSH, with the same repositories, packages and settings: ours from a stack
+Both sides make a fresh machine ready over SSH, with the same repositories, packages and settings: ours from a stack
 file, Ansible's from `playbook.yml` beside this file, at its best: pipelining, one master connection for each host, as
-many forks as hosts. The machines are containers with systemd, sshd and sudo on this machine (tests/machines), so that
-both share its processors with what they work on.
+many forks as hosts. The check of nothing to do is of that machine and copies of its disk. The machines are containers
+with systemd, sshd and sudo on this machine (tests/machines), so that both sides share its processors with what they
+look at. Each figure stands beside the load of this machine at that moment (processes that run or want to, on average
+over the last minute), which on a quiet one is that of the work itself.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,38 +54,45 @@ SERVER = replace(
     packages=f"{DEBIAN_13_SERVER.packages} python3 python3-apt python3-debian",
 )
 ROUNDS = 3
+FIRST, NOTHING = "first application", "nothing to do"
 REPOSITORIES = {"nvidia": CUDA, "docker": DOCKER, "container_toolkit": TOOLKIT}
 
 
-def main(count: int, *, breakages: bool) -> None:
-    """Prints both sides' times and their ratios, and what each notices."""
+def main(count: int, *, breakages: bool) -> Mapping[str, float]:
+    """Prints both sides' times and what each notices; returns how many times theirs is of ours, by what is timed."""
     with docker_engine() as engine, tempfile.TemporaryDirectory(prefix="berth-") as folder:
         repository = local_repository(engine)
-        ours, theirs = ([_machine(engine, repository) for _ in range(count)] for _ in range(2))
-        try:
-            berth = Berth(Path(folder), ours, repository)
-            ansible = Ansible(Path(folder), theirs, berth, repository)
-            _compare(berth, ansible, count)
+        with _machines(engine, repository) as ours, _machines(engine, repository) as theirs:
+            berth = Berth(Path(folder), ours.started, repository)
+            ansible = Ansible(Path(folder), theirs.started, berth, repository)
+            first = {"berth": _timed("berth up", berth.up), "ansible": _timed("playbook", ansible.apply)}
+            print(f"resources of ours {berth.resources()}, tasks of the playbook {ansible.tasks()}, for each machine")
+            ratios = {FIRST: _print(FIRST, 1, first)}
+            if count > 1:
+                berth.describe(ours.copy(count - 1))
+                ansible.describe(theirs.copy(count - 1))
+                _timed("berth up", berth.up)
+                _timed("playbook", ansible.apply)
+            ratios[NOTHING] = _compare(berth, ansible, count)
             if breakages:
-                _break(berth, ours[0], ansible, theirs[0])
-        finally:
-            for machine in (*ours, *theirs):
-                machine.machine.remove()
+                _break(berth, ours.started[0], ansible, theirs.started[0])
+    return ratios
 
 
-def _compare(berth: Berth, ansible: Ansible, count: int) -> None:
-    first = {"berth": _timed(berth.up), "ansible": _timed(ansible.apply)}
-    berth.unchanged()
-    assert ansible.check() == 0, "the playbook is not idempotent: the comparison would be unfair to it"
-    times: dict[str, list[float]] = {"berth": [], "ansible": []}
+def _compare(berth: Berth, ansible: Ansible, count: int) -> float:
+    times: dict[str, list[tuple[float, float]]] = {"berth": [], "ansible": []}
     for _ in range(ROUNDS):  # in turn, so that a slow spell of the machine meets both
-        times["berth"].append(_timed(berth.unchanged))
-        times["ansible"].append(_timed(ansible.check))
-    print(f"{count} machines; resources of ours {berth.resources()}, tasks of the playbook {ansible.tasks()}, for each")
-    print(f"first application   berth {first['berth']:7.1f} s   ansible {first['ansible']:7.1f} s   ", end="")
-    print(f"ratio {first['ansible'] / first['berth']:.1f}")
-    ours, theirs = (statistics.median(times[side]) for side in ("berth", "ansible"))
-    print(f"nothing to do       berth {ours:7.1f} s   ansible {theirs:7.1f} s   ratio {theirs / ours:.1f}")
+        times["berth"].append(_timed("berth preview", berth.unchanged))
+        times["ansible"].append(_timed("playbook --check", ansible.unchanged))
+    return _print(NOTHING, count, {side: sorted(took)[ROUNDS // 2] for side, took in times.items()})
+
+
+def _print(what: str, count: int, took: Mapping[str, tuple[float, float]]) -> float:
+    said = [f"{side} {seconds:7.1f} s (load {load:4.1f})" for side, (seconds, load) in took.items()]
+    ratio = took["ansible"][0] / took["berth"][0]
+    machines = "1 machine" if count == 1 else f"{count} machines"
+    print(f"{what:18} {machines:12} {'   '.join(said)}   ratio {ratio:.1f}", flush=True)
+    return ratio
 
 
 def _break(berth: Berth, ours: SshMachine, ansible: Ansible, theirs: SshMachine) -> None:
@@ -109,8 +118,14 @@ class Berth:
             [sys.executable, "-m", "bootstrap", "pulumi"], cwd=ROOT, stdout=subprocess.PIPE, check=True
         )
         self.project = Project.copy(folder / "project", Path(cli.stdout.decode().strip()))
+        self.repository = repository
+        self.describe(machines)
+
+    def describe(self, machines: Sequence[SshMachine]) -> None:
+        """Writes the stack of these machines."""
         self.count = len(machines)
-        write_stack(self.project, "many", {f"m{index}": one for index, one in enumerate(machines)}, repository)
+        hosts = {f"m{index}": one for index, one in enumerate(machines)}
+        write_stack(self.project, "many", hosts, self.repository)
 
     def up(self) -> None:
         """Makes all machines ready."""
@@ -148,6 +163,10 @@ class Ansible:
         self.folder, self.berth, self.repository = folder / "ansible", berth, repository
         self.folder.mkdir()
         self.program = _ansible()
+        self.describe(machines)
+
+    def describe(self, machines: Sequence[SshMachine]) -> None:
+        """Writes the inventory of these machines."""
         hosts = {f"m{index}": _inventory(machine) for index, machine in enumerate(machines)}
         (self.folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
         known = [f"[{machine.address}]:{machine.port} {machine.host_key}\n" for machine in machines]
@@ -156,7 +175,7 @@ class Ansible:
             f"[defaults]\nforks = {max(len(machines), 5)}\ninterpreter_python = /usr/bin/python3\n"
             "[ssh_connection]\npipelining = true\n"
             f"ssh_args = -o ControlMaster=auto -o ControlPersist=600s -o UserKnownHostsFile={self.folder}/known_hosts\n"
-            f"control_path_dir = {folder}/c\n"
+            f"control_path_dir = {self.folder.parent}/c\n"
         )
 
     def apply(self) -> None:
@@ -164,6 +183,10 @@ class Ansible:
         if not (self.folder / "variables.json").exists():
             self._variables()
         self._play()
+
+    def unchanged(self) -> None:
+        """Checks all machines; fails where one is not as the playbook says."""
+        assert self.check() == 0, "the playbook is not idempotent: the comparison would be unfair to it"
 
     def check(self, *, failures: bool = False) -> int:
         """How many tasks of all machines would change something, or with `failures` cannot even be tried."""
@@ -220,8 +243,39 @@ class Ansible:
         return done.stdout
 
 
-def _machine(engine: Engine, repository: LocalRepository) -> SshMachine:
-    return start(engine, SERVER, hardware="rtx5090", repository=repository.served)
+@dataclass
+class Machines:
+    """Machines of one side: a fresh one, and copies of its disk as it was made."""
+
+    engine: Engine
+    repository: LocalRepository
+    started: list[SshMachine]
+
+    def copy(self, count: int) -> Sequence[SshMachine]:
+        """Starts copies of the first one; returns all."""
+        image = f"{self.started[0].machine.name}-copy"
+        self.engine.out("commit", self.started[0].machine.name, image)
+        for _ in range(count):
+            self.start(image)
+        return self.started
+
+    def start(self, image: str | None = None) -> None:
+        """Starts one."""
+        served = self.repository.served
+        self.started.append(start(self.engine, SERVER, hardware="rtx5090", repository=served, image=image))
+
+
+@contextmanager
+def _machines(engine: Engine, repository: LocalRepository) -> Iterator[Machines]:
+    """One fresh machine; it and its copies are gone at the end."""
+    machines = Machines(engine, repository, [])
+    try:
+        machines.start()
+        yield machines
+    finally:
+        for one in machines.started:
+            one.machine.remove()
+        engine.run("image", "rm", "--force", *(f"{one.machine.name}-copy" for one in machines.started[:1]))
 
 
 def _inventory(machine: SshMachine) -> dict[str, Any]:
@@ -243,10 +297,13 @@ def _ansible() -> str:
     return str(folder / "bin" / "ansible-playbook")
 
 
-def _timed(work: Callable[[], object]) -> float:
+def _timed(what: str, work: Callable[[], object]) -> tuple[float, float]:
+    """How many seconds it took, and the load of this machine at its end; said on stderr at once."""
     begin = time.monotonic()
     work()
-    return time.monotonic() - begin
+    took, load = time.monotonic() - begin, os.getloadavg()[0]
+    print(f"  {what}: {took:.1f} s (load {load:.1f})", file=sys.stderr, flush=True)
+    return took, load
 
 
 if __name__ == "__main__":

@@ -1,0 +1,19 @@
+"""Machines with nothing to do, checked by us and by ansible-core: two here, any number in benchmarks/prerequisites."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.prerequisites.against_ansible import FIRST, NOTHING, main
+from tests.machines.fixtures import or_skip
+
+pytestmark = [pytest.mark.pulumi, pytest.mark.systemd, pytest.mark.soak]
+
+TIMES_AS_FAST = 6
+
+
+def test_a_check_is_several_times_as_fast_as_ansibles_and_the_first_application_no_slower() -> None:
+    with or_skip("machine with package repositories"):
+        ratios = main(2, breakages=False)
+    assert ratios[NOTHING] >= TIMES_AS_FAST
+    assert ratios[FIRST] >= 1
