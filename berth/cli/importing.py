@@ -40,6 +40,7 @@ def bring_in(
     from berth.inventory import CannotImport, of_machine, of_stack
     from berth.lifecycle.errors import LifecycleError
     from berth.provider.errors import ProviderError
+    from berth.spec import SpecError
 
     user, at, address = host.rpartition("@")
     given = {"host_key": host_key, "port": port, "key_file": None if key_file is None else str(key_file.resolve())}
@@ -49,7 +50,7 @@ def bring_in(
             sys.stdout.write(found.text)
             return
         found.write(output)
-    except CannotImport as error:
+    except (CannotImport, SpecError) as error:
         raise WrongInput(str(error)) from None
     except (LifecycleError, ProviderError) as error:
         complain(str(error))

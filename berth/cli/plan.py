@@ -9,6 +9,7 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -128,7 +129,7 @@ def _beside(
                 (pictures / f"{one.stack}.svg").write_text(to_svg(one.plan), encoding="utf-8")
     except OSError as error:
         raise WrongInput(f"{pictures}: cannot be written ({error.strerror}); name another for --pictures") from None
-    return [replace(one, picture=f"{pictures.name}/{one.stack}.svg") if one in drawn else one for one in found]
+    return [replace(one, picture=f"{pictures.name}/{quote(one.stack)}.svg") if one in drawn else one for one in found]
 
 
 def _code(reviewed: Reviewed) -> int:

@@ -16,6 +16,7 @@ from berth.spec import SpecError, loads
 
 _WIDTH = 110
 _SCHEMA = "# yaml-language-server: $schema=../schema/stack.schema.json"
+_NEEDED = ("source", "engine", "place", "adopt")
 _TRIES = 200
 """A stack file of so many mistakes is given up."""
 
@@ -47,10 +48,13 @@ def text(imported: Imported, heading: str) -> str:
 
 
 def _leave_out(content: dict[str, Any], remarks: dict[str, list[str]], where: str, why: str) -> bool:
-    """Removes the deepest part of a model that a problem is about; False where there is none."""
+    """Removes the part of a model that a problem is about, or the whole model; False where there is none."""
     parts = re.findall(r"[^.\[\]]+", where)
     if parts[:1] != ["models"] or len(parts) < 3:
         return False
+    if parts[2] in _NEEDED:
+        remarks.setdefault("", []).append(f"{parts[1]} is left out: its {'.'.join(parts[2:])} {why}")
+        return content["models"].pop(parts[1], None) is not None
     place: Any = content["models"].get(parts[1])
     for part in parts[2:-1]:
         if not isinstance(place, dict) or part not in place:
@@ -59,7 +63,7 @@ def _leave_out(content: dict[str, Any], remarks: dict[str, list[str]], where: st
             parts = [*parts[: parts.index(part)], part]
             break
         place = place[part]
-    if not isinstance(place, dict) or parts[-1] not in place or parts[-1] in {"source", "engine", "place"}:
+    if not isinstance(place, dict) or parts[-1] not in place:
         return False
     del place[parts[-1]]
     remarks.setdefault(parts[1], []).append(f"{'.'.join(parts[2:])} is left out: it {why}")

@@ -16,6 +16,9 @@ MARKER = "<!-- berth: all stacks -->"
 LIMIT = 65_536
 """The most characters that GitHub takes in one comment."""
 
+_ADDRESS = 200
+"""Characters of a picture's address on GitHub."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reviewed:
@@ -40,9 +43,11 @@ def comment(reviewed: Sequence[Reviewed], *, limit: int = LIMIT) -> str:
     head += [_line(one) for one in reviewed]
     text = "\n".join([*head, "", ""])
     left_out = []
+    # Room for the sentence that names what is left out, and for the pictures' addresses, which are longer in the end.
+    room = limit - 1000 - sum(_ADDRESS for one in reviewed if one.picture is not None)
     for one in reviewed:
         section = _section(one)
-        if len(text) + len(section) > limit - 1000:  # room for the sentence that names what is left out
+        if len(text) + len(section) > room:
             left_out.append(escape(one.stack))
         else:
             text += section

@@ -11,7 +11,7 @@ import pytest
 from berth.facts import HostFacts
 from berth.importing import stack, text
 from berth.running import parse
-from berth.spec import Stack, loads
+from berth.spec import SpecError, Stack, loads
 from tests.importing.composed import answer
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +62,16 @@ def test_what_a_stack_file_refuses_is_a_comment() -> None:
     found, said = imported(["vllm", "serve", "/opt/my model", "--dtype", "int4", "--max-model-len", "512"])
     assert (revision(found).dtype, revision(found).context) == ("auto", 512)
     assert "dtype is left out: it is 'int4', must be auto" in said
+
+
+def test_a_model_that_cannot_be_said_at_all_is_left_out_and_said() -> None:
+    with pytest.raises(SpecError, match="models"):
+        imported(["vllm", "serve", "https://example.com/model.gguf", "--served-model-name", "one"])
+    look = parse(answer().replace("01-ai/Yi-6B-Chat", "not/a/repository"))
+    facts = HostFacts.model_validate_json((ROOT / "tests/facts/recorded/rtx5090-ubuntu2404.json").read_text())
+    written = text(stack(look, facts, "box", "local"), "x")
+    assert list(loads(written).models) == ["tinyllama", "qwen"]
+    assert "yi is left out: its source.hub is 'not/a/repository', must be a repository" in written
 
 
 def test_an_image_that_moves_is_not_named() -> None:
