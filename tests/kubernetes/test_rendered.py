@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from berth.kubernetes import objects, problems, to_yaml
 from berth.planner.planning import plan
@@ -70,3 +72,34 @@ def test_the_example_of_the_documentation_can_be_applied():
     decided = plan(loads(page.partition("```yaml\n")[2].partition("```")[0]), "example")
     assert decided.refusals == ()
     assert problems(objects(decided, "lab"), decided.clusters["lab"]) == ()
+
+
+def test_thirty_models_are_rendered_and_checked_in_no_time():
+    """Some 50 ms on a laptop: most of a preview is the cluster's to answer."""
+    said = yaml.safe_load(STACKS["openshift-ai"].read_text())
+    (model,) = said["models"].values()
+    said["clusters"]["ocp"]["gpus"][0]["count"] = 30
+    said["models"] = {f"m{number}": model for number in range(30)}
+    decided = plan(loads(yaml.safe_dump(said)), "many")
+    begun = time.process_time()
+    found = objects(decided, "ocp")
+    assert problems(found, decided.clusters["ocp"]) == ()
+    assert len(found) == 60
+    assert time.process_time() - begun < 5
+
+
+def test_what_stands_before_a_gateway_ends_no_long_answer():
+    said = yaml.safe_load(STACKS["kserve"].read_text())
+    said["gateway"]["edge"] = {"kind": "gateway-api", "gateway": "edge/public", "host": "models.example.com"}
+    decided = plan(loads(yaml.safe_dump(said)), "lab")
+    (route,) = (one for one in objects(decided, "lab") if one["kind"] == "HTTPRoute")
+    assert route["spec"]["parentRefs"] == [{"name": "public", "namespace": "edge"}]
+    assert route["spec"]["rules"][0]["timeouts"] == {"request": "0s", "backendRequest": "0s"}
+
+
+def test_alerts_know_of_the_one_that_requests_wait_behind():
+    decided = plan(load(STACKS["kserve"]), "kserve")
+    (rules,) = (one for one in objects(decided, "lab") if one["kind"] == "PrometheusRule")
+    alerts = {rule["alert"]: rule["expr"] for group in rules["spec"]["groups"] for rule in group["rules"]}
+    assert "(envoy_cluster_membership_healthy) == 1" in alerts["NoReplicaInRotation"]
+    assert "EngineDown" in alerts
