@@ -22,7 +22,7 @@ from tests.provider.operations.gpu_machine import GpuMachine, gpu_machine
 
 __all__ = ["envoy", "gpu_machine", "machine_engine"]
 
-pytestmark = [pytest.mark.pulumi, pytest.mark.systemd, pytest.mark.soak]
+pytestmark = [pytest.mark.pulumi, pytest.mark.systemd, pytest.mark.soak, pytest.mark.timeout(1200)]
 
 NAMES = ("tinyllama", "qwen", "yi")
 ENGINES = tuple(f"{name}-main-0" for name in NAMES)
