@@ -32,6 +32,7 @@ with ThreadPoolExecutor(1) as meanwhile:  # the rest is imported while the hosts
     meanwhile.map(import_module, ("berth.planner.planning", "components.stack", "berth.report.lines", "berth.shapes"))
     observed = observe(hosts, name, project, why, clusters(stack, ()))
 
+from berth.planner.order import in_order
 from berth.planner.planning import plan as decide
 from berth.report.lines import lines
 from berth.shapes import read
@@ -43,6 +44,7 @@ gc.enable()
 shapes, unread = read(stack, base=project, secret=pulumi.Config().get)
 facts = observed.planned(hosts, name, project)
 plan = decide(stack, name, pulumi.Config().get("profile"), facts=facts, shapes=shapes)
+plan = in_order(plan, stack, observed.held(hosts, name, project))
 plan = replace(plan, notes=(*plan.notes, *unread, *observed.notes))
 
 pulumi.log.info("\n".join(lines(plan)))

@@ -12,11 +12,13 @@ from typing import Any
 
 import pulumi
 
+from berth.catalogue.units import Bytes
 from berth.facts import HostFacts
 from berth.facts.cluster import ClusterFacts
 from berth.facts.store import Store, age
 from berth.planner.facts import without_own
 from berth.planner.notes import warning
+from berth.planner.order import Held, held
 from berth.planner.plan import ClusterPlan, HostPlan, Local, Note, Ssh
 from berth.provider.facts import FACTS
 from components.cluster_observed import cluster_settings, observe_clusters
@@ -43,6 +45,15 @@ class Observed:
         for name, facts in self.facts.items():
             place = place_of(hosts[name], stack, project, facts)
             found[name] = without_own(facts, f"{place.workspace}/logs", place.unit_prefix)
+        return found
+
+    def held(self, hosts: Mapping[str, HostPlan], stack: str, project: Path) -> Held:
+        """What this stack's own engines hold of the cards."""
+        found: dict[tuple[str, str, int], Bytes] = {}
+        for name, facts in self.facts.items():
+            place = place_of(hosts[name], stack, project, facts)
+            own = held(facts, f"{place.workspace}/logs", place.unit_prefix)
+            found |= {(name, replica, card): size for (replica, card), size in own.items()}
         return found
 
 
