@@ -88,6 +88,8 @@ class ClusterServing(pulumi.ComponentResource):
         about = one["metadata"]
         # Whose an object is has been looked at before, so that what others write into it is put back.
         own = {"pulumi.com/patchForce": "true", "pulumi.com/patchFieldManager": FIELD_MANAGER}
+        if one["kind"] == "Ingress":  # its address is for a controller to write, and not every one does
+            own["pulumi.com/skipAwait"] = "true"
         if one["kind"] in _ELSEWHERE:
             own["pulumi.com/skipAwait"] = "true"
         found = {**one, "metadata": {**about, "annotations": {**about.get("annotations", {}), **own}}}

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from berth.engines.contract import Engine
 from berth.kubernetes.edge import object_name
-from berth.kubernetes.services import Service, labels
+from berth.kubernetes.services import LLM_COMPONENT, Service, labels
 from berth.kubernetes.values import MODEL_LABEL, REVISION_LABEL, STACK_LABEL, Object, metadata
 from berth.monitoring import dashboards, rules
 from berth.planner.plan import ClusterPlan, Plan
@@ -48,9 +48,11 @@ def monitoring(plan: Plan, cluster: ClusterPlan, services: Sequence[Service]) ->
 
 def _engines(plan: Plan, kind: str) -> Object:
     """The pods that KServe made of the stack's services of one kind."""
-    marked = "serving.kserve.io/inferenceservice" if kind == "inference" else "kserve.io/component"
-    found: Object = {"matchLabels": {STACK_LABEL: plan.stack}}
-    return {**found, "matchExpressions": [{"key": marked, "operator": "Exists"}]}
+    mine = {STACK_LABEL: plan.stack}
+    if kind == "llm":
+        return {"matchLabels": {**mine, "app.kubernetes.io/component": LLM_COMPONENT}}
+    marked = {"key": "serving.kserve.io/inferenceservice", "operator": "Exists"}
+    return {"matchLabels": mine, "matchExpressions": [marked]}
 
 
 def _monitor(about: Object, job: str, selector: Object, path: str, port: dict[str, Any]) -> Object:
