@@ -12,7 +12,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 
 from berth.monitoring.measures import Measure
-from berth.monitoring.queries import gpu, gpu_memory_share, highest, quantile, rate, responses, total
+from berth.monitoring.queries import OF_MODELS, gpu, gpu_memory_share, highest, quantile, rate, responses, total
 from berth.planner.plan import Plan
 
 SOURCE = "berth-prometheus"
@@ -80,12 +80,18 @@ def _clients(plan: Plan) -> dict[str, Any]:
             _panel(
                 "Requests in flight",
                 "short",
-                ("{{envoy_cluster_name}}", "sum by (envoy_cluster_name) (envoy_cluster_upstream_rq_active)"),
+                (
+                    "{{envoy_cluster_name}}",
+                    f"sum by (envoy_cluster_name) (envoy_cluster_upstream_rq_active{OF_MODELS})",
+                ),
             ),
             _panel(
                 "Replicas in rotation",
                 "short",
-                ("{{envoy_cluster_name}}", "max by (envoy_cluster_name) (envoy_cluster_membership_healthy)"),
+                (
+                    "{{envoy_cluster_name}}",
+                    f"max by (envoy_cluster_name) (envoy_cluster_membership_healthy{OF_MODELS})",
+                ),
             ),
         ],
     )

@@ -14,6 +14,9 @@ SERIOUS_XIDS = (
 )
 """NVIDIA's Xid catalogue: a GPU or its machine is bad now. Those of an application (13, 31, 43, 45, …) are left out."""
 
+OF_MODELS = '{envoy_cluster_name=~".+@.+"}'
+"""Envoy's clusters of revisions, not those of the gateway's own answers."""
+
 BLANK = 1e15
 """DCGM writes 9223372036854775794 and the like for what it could not read."""
 
@@ -52,7 +55,7 @@ def reported(plan: Plan, measure: Measure, by: str = "replica") -> str | None:
 
 def responses(by: str = "envoy_cluster_name, envoy_response_code_class") -> str:
     """Answers of the gateway a second."""
-    return f"sum by ({by}) (rate(envoy_cluster_upstream_rq_xx[{_WINDOW}]))"
+    return f"sum by ({by}) (rate(envoy_cluster_upstream_rq_xx{OF_MODELS}[{_WINDOW}]))"
 
 
 def gpu(field: str, by: str = "gpu") -> str:
