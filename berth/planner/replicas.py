@@ -316,6 +316,8 @@ def _installation(one: Sized, device: Device, notes: list[Note]) -> Installation
         return ExistingEngine(path=said.environment.path)
     if said.image is not None:
         return ImageEngine(image=said.image)
+    if seat.spec.adopt is not None and not seat.spec.adopt.take:
+        return ExistingEngine(path="")  # it runs already, from wherever it came
     if seat.in_container:
         return ImageEngine(image=_image(one, device, notes))
     package = ENGINES[said.name].packaged(one.version, device)

@@ -34,7 +34,8 @@ def _of_models(stack: Stack) -> Iterator[tuple[str, str]]:
             adapters = revision.lora.adapters if revision.lora is not None and on_hosts else ()
             if strange := {held.source.kind for held in adapters} - {"hub", "path"}:
                 yield f"models.{name}.lora", f"an adapter from {min(strange)} {_YET}; one from hub or a path can"
-            if on_hosts:
+            runs_already = revision.adopt is not None and not revision.adopt.take
+            if on_hosts and not runs_already:
                 yield from _on_hosts(name, revision, on_hosts)
 
 

@@ -33,6 +33,7 @@ class Line:
 
     Attributes:
         engine: vllm, sglang or tgi.
+        version: the release whose flags were looked up.
         model: what follows the program's name, for engines that take the model so.
         flags: canonical names without dashes; a dot leads to a part of a JSON flag.
         unknown: those of `flags` that no release known has.
@@ -40,6 +41,7 @@ class Line:
     """
 
     engine: str
+    version: str
     model: str
     flags: Mapping[str, Any]
     unknown: frozenset[str] = frozenset()
@@ -114,7 +116,7 @@ def _engine(words: Sequence[str]) -> tuple[str, list[str]] | None:
 
 class _Reading:
     def __init__(self, engine: str, version: str) -> None:
-        self._engine, self._table = engine, flags(engine, version)
+        self._engine, self._version, self._table = engine, version, flags(engine, version)
         self._found: dict[str, Any] = {}
         self._unknown: set[str] = set()
         self._model, self._left = "", 0
@@ -122,6 +124,7 @@ class _Reading:
     def line(self) -> Line:
         return Line(
             engine=self._engine,
+            version=self._version,
             model=self._model,
             flags=self._found,
             unknown=frozenset(self._unknown),

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from berth.engines.contract import Intent
+from berth.engines.registry import ENGINES
 from berth.engines.sglang import static_fraction
 from berth.running.command_lines import Line
 
@@ -89,7 +91,7 @@ class _Reading:
         for name, value in flags.items():
             if secret(name, value):
                 self.remarks.append(f"--{name} is left out: it looks like a secret, which belongs on no command line")
-            elif name.partition(".")[0] in self.line.unknown:
+            elif name.partition(".")[0] in self.line.unknown or self.refused(name, value):
                 unchecked[name.replace("-", "_")] = value
             else:
                 args[_spelled(name)] = value
@@ -104,6 +106,12 @@ class _Reading:
             host=host,
             remarks=tuple(self.remarks),
         )
+
+    def refused(self, name: str, value: Any) -> bool:
+        """Whether Berth would refuse the flag, although the engine has taken it somehow."""
+        args, release = {_spelled(name): value}, self.line.version
+        rendered = ENGINES[self.line.engine].render(Intent(), args, version=release, device="cuda")
+        return any(note.severity == "refusal" and note.where.startswith("args.") for note in rendered.notes)
 
     def own(self, flags: dict[str, Any]) -> None:
         """Takes out of the flags what has a key of its own."""

@@ -50,6 +50,11 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("vllm serve a/b --runner pooling --convert classify", "0.11.0", {"task": "classify"}),
     ("vllm serve a/b --no-such-flag 7", "0.11.0", {"unchecked_args": {"no_such_flag": 7}}),
+    (
+        "vllm serve a/b --num-scheduler-steps 8 --block-size 7 --speculative-model x",  # dropped or refused
+        "0.17.0",
+        {"args": {"num_scheduler_steps": 8}, "unchecked_args": {"block_size": 7, "speculative_model": "x"}},
+    ),
     ("vllm serve a/b --use-v2-block-manager", "0.10.1.1", {"args": {"use_v2_block_manager": True}}),
     (
         "python3 -m sglang.launch_server --model-path a/b --tp 2 --context-length 4096 --disable-radix-cache",
