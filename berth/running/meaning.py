@@ -119,7 +119,7 @@ class _Reading:
             del flags[name]
         for name, key in self.plain.items():
             value = flags.pop(name, None)
-            if value is not None and value != "auto":
+            if value is not None and value not in {"auto", -1}:
                 self.says[key] = _count(value) if key in {"context", "concurrency"} else value
         self.spread(flags)
         if flags.pop("trust-remote-code", False) is True:

@@ -48,6 +48,7 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
             }
         },
     ),
+    ("vllm serve a/b --max-model-len -1 --dtype auto --task auto", "0.11.0", {}),
     ("vllm serve a/b --runner pooling --convert classify", "0.11.0", {"task": "classify"}),
     ("vllm serve a/b --no-such-flag 7", "0.11.0", {"unchecked_args": {"no_such_flag": 7}}),
     (
