@@ -20,8 +20,6 @@ from traffic import Traffic
 
 pytestmark = pytest.mark.pulumi
 
-_NO_MEMORY = "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`."
-
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -81,46 +79,6 @@ def test_adding_a_model_fails_no_request(project: Project, environment: Path, po
     assert project.pid("light", "first-main-0") == before
     assert project.outputs("light")["models"] == ["first", "second"]
     project.destroy("light").ok()
-
-
-def test_replacing_the_only_engine_holds_requests_instead_of_failing_them(
-    project: Project, environment: Path, ports: Callable[[], int]
-) -> None:
-    port = ports()
-    project.write("light", stack(port, environment))
-    project.init("light")
-    project.up("light").ok()
-    outputs = project.outputs("light")
-    with Traffic(outputs["url"], outputs["keys"]["default"], "first", rate=10) as traffic:
-        project.write("light", stack(port, environment, first={"context": 256}))
-        project.up("light").ok()
-    assert traffic.failed == []
-    project.destroy("light").ok()
-
-
-def test_an_engine_that_does_not_start_leaves_the_old_one_serving(
-    project: Project, environment: Path, ports: Callable[[], int]
-) -> None:
-    port = ports()
-    project.write("light", stack(port, environment))
-    project.init("light")
-    project.up("light").ok()
-    project.write("light", stack(port, environment, first={"environment": {"STANDIN_FAIL": _NO_MEMORY}}))
-    done = project.up("light")
-    assert done.status != 0
-    assert "did not start" in done.output
-    assert "No available memory for the cache blocks" in done.output
-    assert "Traceback" not in done.output
-    outputs = project.outputs("light")
-    answer = requests.post(
-        f"{outputs['url']}/completions",
-        json={"model": "first", "prompt": "Hello", "max_tokens": 1},
-        headers={"Authorization": f"Bearer {outputs['keys']['default']}"},
-        timeout=30,
-    )
-    assert answer.status_code == 200
-    project.destroy("light").ok()
-    assert project.processes() == {}
 
 
 def _unknown_key(content: dict[str, Any]) -> None:

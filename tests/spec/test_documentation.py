@@ -8,7 +8,7 @@ import pytest
 from berth.planner.planning import plan
 from berth.spec import loads
 
-PAGES = [Path(__file__).parents[2] / "docs" / name for name in ("stack-file.md", "prerequisites.md")]
+PAGES = [Path(__file__).parents[2] / "docs" / name for name in ("stack-file.md", "prerequisites.md", "revisions.md")]
 EXAMPLES = [
     example
     for page in PAGES

@@ -21,6 +21,7 @@ from berth.provider.errors import BadInput, StartFailed
 from berth.provider.replica import ReplicaWant
 from tests.machines.engine import NVIDIA_ASKED, Engine
 from tests.machines.engine_image import engine_image
+from tests.ports import free_port
 from tests.provider.operations.site import REPLICA, Site, configured, site, until
 
 pytestmark = pytest.mark.docker
@@ -117,6 +118,24 @@ async def test_a_changed_argument_is_named_and_replaces_the_container(box: Box) 
     await up(box, changed)
     assert box.inspect(want, "{{.Id}}") != before
     assert len(box.here()) == 1
+
+
+async def test_a_surge_is_a_second_container_for_as_long_as_it_lasts(box: Box) -> None:
+    want = box.boxed(arguments={"max_model_len": 512}, spare_port=free_port(), on_change="surge", prompts=["Hello"])
+    await up(box, want)
+    before = box.inspect(want, "{{.Id}}")
+    changed = want.model_copy(update={"arguments": {"max_model_len": 256}})
+    box.said.clear()
+    await up(box, changed)
+    assert "one-spare: asking it" in box.said
+    assert box.said.index("one-spare: asking it") < box.said.index("stopping one")
+    assert box.inspect(want, "{{.Id}}") != before
+    assert box.here() == [box.name(want)]
+    broken = changed.model_copy(update={"variables": configured(broken=1)})
+    with pytest.raises(StartFailed, match="one-spare started and failed its smoke test"):
+        await REPLICA.converge(box.host, broken, broken)
+    assert box.here() == [box.name(want)]
+    assert await REPLICA.observe(box.host, changed) == changed
 
 
 async def test_what_a_hand_did_to_it_shows_and_is_mended(box: Box) -> None:
