@@ -186,8 +186,11 @@ class Engine(ABC):
         """The flags of a release for an intent, a user's `args` (checked) and `unchecked` ones (passed on)."""
 
     @abstractmethod
-    def packaged(self, version: str, device: Device) -> Package | None:
-        """How this version is installed for a device; None when it comes as an image only."""
+    def packaged(self, version: str, device: Device, *, vision: bool = False) -> Package | None:
+        """How this version is installed for a device; None when it comes as an image only.
+
+        With `vision` it has what models need that see.
+        """
 
     def environment_variables(
         self, device: Device, *, version: str, cards: Sequence[int] = (), offline: bool = False

@@ -1,28 +1,40 @@
 """A tiny model of random weights, as text files that any engine can read.
 
 It lets a stack run where no model hub is in reach. Its weights are made by the engine itself (vLLM's `--load-format
-dummy`), so a model is only a configuration and a tokenizer. Its answers are nonsense, made of syllables.
+dummy`), so a model is only a configuration and a tokenizer, and for one that sees how pictures are cut. Its answers
+are nonsense, made of syllables.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 _BEGIN, _SPECIAL = "<|begin|>", ("<|begin|>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>")
+_IMAGE = "<image>"
+"""Follows the special tokens in the vocabulary of a vision model."""
 
 _CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
+_SEEING_TEMPLATE = _CHAT_TEMPLATE.replace(
+    "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}",
+    "{{ '<|' + message['role'] + '|>' }}{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for part in message['content'] %}{{ '<image>' if part['type'] == 'image' else part['text'] }}{% endfor %}"
+    "{% endif %}{{ '<|end|>' }}",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """The numbers of a random model; `positions` is the longest context in tokens."""
+    """The numbers of a random model; `positions` is the longest context in tokens.
+
+    `image` is the side in pixels of what it sees, in `patch` times `patch` pieces; 0 for a model of text.
+    """
 
     layers: int
     hidden: int
@@ -31,10 +43,15 @@ class Shape:
     intermediate: int
     vocabulary: int
     positions: int
+    image: int = 0
+    patch: int = 14
 
+
+_TINY = Shape(layers=2, hidden=128, heads=2, kv_heads=2, intermediate=256, vocabulary=1024, positions=8192)
 
 SHAPES: Mapping[str, Shape] = {
-    "tiny": Shape(layers=2, hidden=128, heads=2, kv_heads=2, intermediate=256, vocabulary=1024, positions=8192),
+    "tiny": _TINY,
+    "tiny-vision": replace(_TINY, image=56),
 }
 """The random models that a stack file may name. A head size of 64 is the least that every attention kernel has."""
 
@@ -48,10 +65,10 @@ def files(shape: str) -> dict[str, str]:
     if shape not in SHAPES:
         raise ValueError(f"random model {shape!r}: no such shape; there are {', '.join(SHAPES)}")
     chosen = SHAPES[shape]
-    contents = {
-        "config.json": _config(chosen),
+    contents: dict[str, dict[str, Any]] = {
+        "config.json": _seeing(chosen) if chosen.image else _config(chosen),
         "generation_config.json": {"do_sample": True, "temperature": 1.0},
-        "tokenizer.json": _tokenizer(chosen.vocabulary),
+        "tokenizer.json": _tokenizer(chosen.vocabulary, (*_SPECIAL, _IMAGE) if chosen.image else _SPECIAL),
         "tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "bos_token": _BEGIN,
@@ -61,6 +78,9 @@ def files(shape: str) -> dict[str, str]:
             "chat_template": _CHAT_TEMPLATE,
         },
     }
+    if chosen.image:
+        contents["tokenizer_config.json"] |= {"image_token": _IMAGE, "chat_template": _SEEING_TEMPLATE}
+        contents |= _processors(chosen)
     return {name: json.dumps(content, ensure_ascii=False, indent=1) + "\n" for name, content in contents.items()}
 
 
@@ -90,9 +110,58 @@ def _config(shape: Shape) -> dict[str, Any]:
     }
 
 
-def _tokenizer(vocabulary: int) -> dict[str, Any]:
+def _seeing(shape: Shape) -> dict[str, Any]:
+    """A LLaVA: CLIP's vision tower in front of the same decoder."""
+    whole = ("architectures", "bos_token_id", "eos_token_id", "torch_dtype", "tie_word_embeddings")
+    text = _config(shape)
+    return {
+        **{name: text[name] for name in whole},
+        "architectures": ["LlavaForConditionalGeneration"],
+        "model_type": "llava",
+        "text_config": text,
+        "vision_config": {
+            "model_type": "clip_vision_model",
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": shape.image,
+            "patch_size": shape.patch,
+            "projection_dim": 64,
+            "vocab_size": shape.vocabulary,
+        },
+        "image_token_index": 256 + len(_SPECIAL),
+        "image_seq_length": (shape.image // shape.patch) ** 2,
+        "projector_hidden_act": "gelu",
+        "vision_feature_layer": -2,
+        "vision_feature_select_strategy": "default",
+    }
+
+
+def _processors(shape: Shape) -> dict[str, dict[str, Any]]:
+    """How a picture becomes what the tower sees."""
+    half = [0.5, 0.5, 0.5]
+    return {
+        "preprocessor_config.json": {
+            "image_processor_type": "CLIPImageProcessor",
+            "size": {"shortest_edge": shape.image},
+            "crop_size": {"height": shape.image, "width": shape.image},
+            "image_mean": half,
+            "image_std": half,
+        },
+        "processor_config.json": {
+            "processor_class": "LlavaProcessor",
+            "patch_size": shape.patch,
+            "vision_feature_select_strategy": "default",
+            "num_additional_image_tokens": 1,
+            "image_token": _IMAGE,
+        },
+    }
+
+
+def _tokenizer(vocabulary: int, special: Sequence[str]) -> dict[str, Any]:
     """A byte-level BPE tokenizer without merges: any text becomes its UTF-8 bytes; the syllables only come out."""
-    names = [*_byte_characters(), *_SPECIAL]
+    names = [*_byte_characters(), *special]
     names += itertools.islice(_syllables(), vocabulary - len(names))
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     return {
@@ -109,7 +178,7 @@ def _tokenizer(vocabulary: int) -> dict[str, Any]:
                 "normalized": False,
                 "special": True,
             }
-            for token in _SPECIAL
+            for token in special
         ],
         "normalizer": None,
         "pre_tokenizer": byte_level,

@@ -148,8 +148,9 @@ class Sglang(Engine):
         rendering.pass_on(unchecked or {})
         return rendering.done()
 
-    def packaged(self, version: str, device: Device) -> Package | None:
+    def packaged(self, version: str, device: Device, *, vision: bool = False) -> Package | None:
         """The package with its kernels; there is no build for CPU in the index."""
+        del vision  # comes with the package
         return Package(requirements=(f"sglang[all]=={version}",)) if device == "cuda" else None
 
 

@@ -156,9 +156,9 @@ class Tgi(Engine):
         rendering.pass_on(unchecked or {})
         return rendering.done()
 
-    def packaged(self, version: str, device: Device) -> Package | None:
+    def packaged(self, version: str, device: Device, *, vision: bool = False) -> Package | None:
         """Comes as an image only."""
-        del version, device
+        del version, device, vision
         return None  # a value, not an end
 
 

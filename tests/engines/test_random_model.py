@@ -17,6 +17,18 @@ def test_files_are_a_model_folder():
     assert config["hidden_size"] == config["num_attention_heads"] * config["head_dim"]
 
 
+def test_a_model_that_sees_has_a_place_for_each_piece_of_a_picture() -> None:
+    contents = {name: json.loads(text) for name, text in files("tiny-vision").items()}
+    assert set(contents) - set(files("tiny")) == {"preprocessor_config.json", "processor_config.json"}
+    config = contents["config.json"]
+    assert config["architectures"] == ["LlavaForConditionalGeneration"]
+    assert contents["tokenizer.json"]["model"]["vocab"]["<image>"] == config["image_token_index"]
+    pieces = config["vision_config"]["image_size"] // config["vision_config"]["patch_size"]
+    assert config["image_seq_length"] == pieces**2
+    assert contents["preprocessor_config.json"]["crop_size"]["width"] == config["vision_config"]["image_size"]
+    assert config["text_config"] == json.loads(files("tiny")["config.json"])
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_vocabulary_fills_the_model_and_has_every_byte(shape: str):
     vocabulary = json.loads(files(shape)["tokenizer.json"])["model"]["vocab"]

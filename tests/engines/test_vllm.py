@@ -76,6 +76,13 @@ def test_the_cpu_package_works_with_the_index_torch():
     assert "Version: 0.32.0+cpu" in text
 
 
+def test_the_cpu_package_of_a_vision_model_has_the_torchvision_of_that_torch():
+    text, sees = (VLLM.packaged("0.32.0", "cpu", vision=vision) for vision in (False, True))
+    assert text is not None
+    assert sees is not None
+    assert set(sees.overrides) - set(text.overrides) == {"torchvision==0.28.0"}
+
+
 def test_packages():
     cuda = VLLM.packaged("0.10.1.1", "cuda")
     assert cuda is not None
