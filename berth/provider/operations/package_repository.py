@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
@@ -15,6 +14,7 @@ from berth.provider.errors import BadInput
 from berth.provider.host import Host
 from berth.provider.operation import FactOperation, Want
 from berth.provider.packaging import Manager, apt, sources
+from berth.provider.packaging.fetched_key import fetched
 from berth.provider.packaging.openpgp import UntrustedKey, fingerprints, only
 from berth.provider.packaging.running import run
 
@@ -22,27 +22,6 @@ _AWAY = """
 for file do
   if [ -e "$file" ]; then mv -f -- "$file" "$file.save"; fi
 done
-"""
-
-# Into a folder that only root may write, by whatever of these is there; apt-helper knows the proxy that apt has.
-_FETCH = """
-new=$(mktemp -d)
-trap 'rm -rf -- "$new"' EXIT
-why="curl, wget or apt is needed to fetch it"
-for tool in curl wget /usr/lib/apt/apt-helper; do
-  command -v "$tool" > /dev/null || continue
-  case $tool in
-    curl) set -- "$1" curl -fsSL --retry 3 --max-time 120 --max-filesize 1000000 -o "$new/key" -- "$1" ;;
-    wget) set -- "$1" wget -q --tries=3 --timeout=60 -O "$new/key" -- "$1" ;;
-    *) set -- "$1" "$tool" -q download-file "$1" "$new/key" ;;
-  esac
-  address=$1
-  shift
-  if why=$("$@" 2>&1); then base64 < "$new/key"; exit 0; fi
-  set -- "$address"
-done
-printf '%s\\n' "$why" >&2
-exit 1
 """
 
 # $1 how long to wait, $2 the entry's file, $3 its candidate, $4 the key's file, which apt's own user must be able to
@@ -250,7 +229,8 @@ class PackageRepository(FactOperation[PackageRepositoryWant]):
     async def apply(self, host: Host, want: PackageRepositoryWant | None, have: PackageRepositoryWant | None) -> None:
         """Runs the steps; a key that is given by its address is fetched by the host and looked at here first."""
         if want is not None and want.key_url and (have is None or have.fingerprint != want.fingerprint):
-            want = want.model_copy(update={"key": await _fetched(host, want)})
+            where = f"repository {want.name} on {host.name}"
+            want = want.model_copy(update={"key": await fetched(host, want.key_url, want.fingerprint, where=where)})
             have = have and have.model_copy(update={"key": ""})
         for command in self.steps(want, have):
             await run(host, command)
@@ -260,8 +240,7 @@ def _entry(want: PackageRepositoryWant, text: str | None) -> dict[str, object]:
     """What the file of an entry says, in the words of the declaration as far as they go."""
     if text is None:
         return {"entry": "unreadable"}
-    apt, said = want.manager == "apt", sources.said(text, want.name)
-    words = _APT_WORDS if apt else _DNF_WORDS
+    said, words = sources.said(text, want.name), _APT_WORDS if want.manager == "apt" else _DNF_WORDS
     update: dict[str, object] = {name: said.get(field, "").split() for name, field in words.items()}
     try:
         found = type(want).model_validate({**want.plain(), **update})
@@ -298,27 +277,6 @@ def _written(want: PackageRepositoryWant) -> str:
         return only(want.key.encode(), want.fingerprint)
     except UntrustedKey:
         return ""
-
-
-def look(want: PackageRepositoryWant) -> Command:
-    """Fetches the key to be looked at here."""
-    return shell(_FETCH, want.key_url, says=f"fetching the key {want.key_url}", timeout_s=600)
-
-
-async def _fetched(host: Host, want: PackageRepositoryWant) -> str:
-    """The key from its address, armoured.
-
-    Raises:
-        BadInput: it is another key.
-    """
-    answer = await run(host, look(want))
-    try:
-        return only(base64.b64decode(answer.stdout), want.fingerprint)
-    except UntrustedKey as problem:
-        raise BadInput(
-            f"repository {want.name} on {host.name}: {want.key_url} {problem}; nothing was changed; compare with what "
-            "the publisher says, and declare the fingerprint only when you trust it"
-        ) from None
 
 
 def _problems(facts: HostFacts, want: PackageRepositoryWant) -> list[str]:
