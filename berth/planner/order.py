@@ -111,8 +111,8 @@ class _Order:
             if gone and grows and card.free < sum(gone.values()):
                 names = ", ".join(f"{name} {size}" for name, size in gone.items())
                 text = (
-                    f"needs {replica.memory.used} of gpu {card.index} while what the stack file no longer has is there "
-                    f"({names}), which goes last; remove that in an update of its own first"
+                    f"needs {replica.memory.used} of gpu {card.index} while what ends with this update is there "
+                    f"({names}), which goes last; end that in an update of its own first, or change it in place"
                 )
                 yield refusal(f"models.{replica.model} on {card.host}", text)
 

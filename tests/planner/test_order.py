@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -61,9 +62,42 @@ def test_a_surge_that_would_need_the_room_of_the_old_one_is_none(said: str, way:
     assert [note.where for note in notes] == ["models.a.on_change"]
 
 
+@pytest.mark.parametrize(
+    ("share", "said", "way"),
+    [
+        (0.4, "auto", "surge"),
+        (0.4, "surge", "surge"),
+        (0.4, "hold", "hold"),
+        (0.4, "refuse", "surge"),
+        (0.8, "auto", "hold"),
+        (0.8, "hold", "hold"),
+        (0.8, "refuse", "refuse"),
+    ],
+)
+def test_the_way_follows_from_what_the_card_has_room_for(share: float, said: str, way: str) -> None:
+    (replica,) = ordered({}, a=model(SMALL, share, on_change=said)).replicas
+    assert replica.on_change == way
+    if said != "hold":
+        assert re.search(
+            r"a second [\d.]+ GiB (does not fit|fits) beside it: [\d.]+ GiB of gpu 0 are left", replica.why
+        )
+
+
+def test_a_parked_revision_has_no_engine_and_no_share_but_keeps_its_place() -> None:
+    revisions = {"main": {}, "next": {"context": 512}}
+    said = model(SMALL, 0.8, traffic={"main": 100, "next": 0}, idle="parked", revisions=revisions)
+    found = ordered({}, a=said)
+    assert ([one.name for one in found.replicas], [one.name for one in found.parked]) == (["a-main-0"], ["a-next-0"])
+    assert found.gateway is not None
+    assert [share.revision for share in found.gateway.models[0].revisions] == ["main"]
+    assert found.refusals == ()
+    both = ordered({}, a={**said, "idle": "warm"})
+    assert any("does not fit" in str(note) for note in both.refusals)
+
+
 def test_what_the_stack_file_no_longer_has_goes_last_and_blocks_who_needs_its_room() -> None:
     (refused,) = ordered(on_card(a=8, gone=20), a=model(SMALL, 0.5)).refusals
-    assert "(gone-main-0 20.0 GiB), which goes last; remove that in an update of its own first" in str(refused)
+    assert "(gone-main-0 20.0 GiB), which goes last; end that in an update of its own first" in str(refused)
     assert ordered(on_card(a=8, gone=20), a=model(SMALL, 0.25)).refusals == ()
 
 
