@@ -19,10 +19,11 @@ from berth.provider.host import Hosts, HostSettings
 from berth.provider.operations.user import User, UserWant
 from tests.machines.faults import end_connections
 from tests.machines.fixtures import machine_engine
-from tests.sshd.fixtures import ssh_machine
+from tests.sshd.fixtures import own_ssh_server, ssh_machine
 from tests.sshd.machine import SshMachine
+from tests.sshd.server import Sshd
 
-__all__ = ["machine_engine", "ssh_machine"]
+__all__ = ["machine_engine", "own_ssh_server", "ssh_machine"]
 
 SOMEBODY = r"another update, of \S+@\S+ \(process \d+\) for \S+/one, at it since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC"
 Open = Callable[..., Hosts]
@@ -98,6 +99,21 @@ async def test_a_lock_ends_with_the_update_that_was_killed(local: Open, tmp_path
     await first.reader("box").run(killed)
     await (await local("two", 30).writer("box", quiet)).alone()
     assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("own_ssh_server", [("MaxSessions 2",)], indirect=True)
+async def test_it_takes_none_of_the_sessions_that_sshd_allows(
+    own_ssh_server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_root: None
+) -> None:
+    """The folder's lock has one of the two for as long as the update lasts."""
+    del as_root
+    monkeypatch.setattr(locks, "HOST_LOCK", str(tmp_path / "lock"))
+    connection = OverSsh(ssh=own_ssh_server.settings())
+    hosts = Hosts({"box": HostSettings(connection=connection, workspace=str(tmp_path / "work"))})
+    host = await hosts.writer("box", quiet)
+    await host.alone()
+    assert (await host.run(shell("echo here", says="asking"))).stdout == "here\n"
+    await hosts.close()
 
 
 @pytest.mark.systemd
