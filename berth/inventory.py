@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -122,7 +121,7 @@ def _asked(name: str, way: HostSettings, connection: Any) -> Inventory:
     if not imported.models:
         raise CannotImport(
             f"{name}: runs no vLLM, SGLang or TGI that this login can see and no stack has made; "
-            f"look with {shlex.join(['docker', 'ps'])} there, or log in as a user who may talk to Docker"
+            "look with `docker ps` there, or log in as a user who may talk to Docker"
         )
     return Inventory(name, imported, facts)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from berth.importing.engines import OURS
-from berth.running import Look
+from berth.running import Container, Look
 
 _KINDS = ("nginx", "envoy", "traefik", "caddy", "haproxy", "litellm", "dcgm-exporter")
 
@@ -39,3 +40,30 @@ def fronts(look: Look) -> Iterator[Front]:
         kind = PurePosixPath(first).name
         if kind in {"nginx", "envoy"} and not process.ours:
             yield Front(kind=kind, called=f"process {process.pid}", ports=())
+
+
+_SERVICE = "com.docker.compose.service"
+_LOCATION = re.compile(r"location\s+(?:\^~\s+)?(/(?:[A-Za-z0-9._-]+/)+)\s*\{([^{}]*)\}")
+_PASS = re.compile(r"proxy_pass\s+http://([^/;\s]+)/\s*;")
+"""With a slash at its end, nginx hands on what follows the location's path, as a stack's `path_prefix` does."""
+_UPSTREAM = re.compile(r"upstream\s+(\S+)\s*\{[^{}]*?server\s+([^;\s]+)[^{}]*\}")
+
+
+def prefixes(look: Look) -> Mapping[str, str]:
+    """The paths under which an nginx has engines, by `name:port` as it reaches them."""
+    found: dict[str, str] = {}
+    for text in look.proxies:
+        plain = re.sub(r"#.*", "", text)
+        upstreams = dict(_UPSTREAM.findall(plain))
+        for path, body in _LOCATION.findall(plain):
+            for server in _PASS.findall(body):
+                found.setdefault(upstreams.get(server, server), path)
+    return found
+
+
+def prefix_of(found: Mapping[str, str], container: Container | None, inside: int, outside: int) -> str | None:
+    """The path of one engine: by its container's or its service's name, or by its port on the host."""
+    names = [f"{host}:{outside}" for host in ("127.0.0.1", "localhost", "host.docker.internal")]
+    if container is not None:
+        names += [f"{name}:{inside}" for name in (container.name, container.labels.get(_SERVICE, ""))]
+    return next((found[name] for name in names if name in found), None)

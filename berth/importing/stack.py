@@ -13,12 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from berth.catalogue import gpus as catalogue
 from berth.catalogue.units import Bytes
-from berth.engines.registry import ENGINES
 from berth.facts import HostFacts
 from berth.importing.engines import Found, cards, engines
-from berth.importing.front import Front, fronts
+from berth.importing.front import Front, fronts, prefix_of, prefixes
+from berth.importing.variables import CACHES, TOKENS, variables
 from berth.running import Look, Meaning, meaning
-from berth.running.meaning import secret
 from berth.spec.sources import Image
 
 _IMAGE: TypeAdapter[str] = TypeAdapter(Image)
@@ -29,17 +28,6 @@ _UNKNOWN = "0" * 40
 _GATEWAY_PORTS = (8000, 8080, 8090, 8100, 8200, 9000)
 _SPAN = 3
 """Ports that a gateway takes: its own, its administration's and its metrics'."""
-
-_CACHE = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE")
-_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
-_BERTHS = frozenset({
-    *_CACHE, "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES",
-    "HF_HUB_OFFLINE", "PATH", "HOME", "HOSTNAME", "LD_LIBRARY_PATH",
-})  # fmt: skip
-"""Variables that Berth sets itself, or that mean nothing elsewhere."""
-
-_OF_ENGINES = ("VLLM_", "SGLANG_", "SGL_", "NCCL_", "PYTORCH_", "CUDA_", "TORCH_", "HF_", "OMP_")
-"""How the variables of a process begin that are about its engine; the others are its login's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +138,8 @@ class _Importing:
         model["adopt"] = {"container": found.container.name} if found.container else {"process": True}
         if aliases:
             model["aliases"] = aliases
+        if path := prefix_of(prefixes(self.look), found.container, said.port, port):
+            model["path_prefix"] = path
         model |= _written(said.says)
         model |= self._variables(name, found)
         if reason := _unasked(found, said, name):
@@ -186,7 +176,7 @@ class _Importing:
         if commit is None:
             self._say(name, "the commit of its weights is not known; write it in place of the zeros")
         source = {"hub": said.model, "revision": commit or _UNKNOWN}
-        if any(found.environment.get(token) for token in _TOKENS):
+        if any(found.environment.get(token) for token in TOKENS):
             self._say(name, "its token is not written: `pulumi config set --secret hf_token`")
             source["token"] = "hf_token"  # noqa: S105 - the name of a secret
         return source
@@ -213,27 +203,17 @@ class _Importing:
 
     def _variables(self, name: str, found: Found) -> dict[str, Any]:
         """Its environment; secrets by their names alone. The folder of downloads is the host's."""
-        own = ENGINES[found.line.engine].environment_variables("cpu", version=found.version or "0", offline=True)
-        plain, secrets = dict[str, str](), dict[str, str]()
-        for variable, value in found.environment.items():
-            if found.container is None and not variable.startswith(_OF_ENGINES):
-                continue
-            if variable in _BERTHS or variable in _TOKENS or variable in own or not value:
-                continue
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,199}", variable) or "\n" in value:
-                self._say(name, f"a variable that a stack file cannot say is left out ({len(value)} letters)")
-            elif secret(variable, value):
-                secrets[variable] = variable.lower()[:64]
-                self._say(name, f"{variable} is not written: `pulumi config set --secret {secrets[variable]}`")
-            else:
-                plain[variable] = value
+        said = variables(found)
+        for remark in said.remarks:
+            self._say(name, remark)
         self._cache(found)
-        return ({"environment": plain} if plain else {}) | ({"secrets": secrets} if secrets else {})
+        parts = {"environment": dict(said.plain), "secrets": dict(said.secrets)}
+        return {key: part for key, part in parts.items() if part}
 
     def _cache(self, found: Found) -> None:
         if found.container is None:
             return
-        inside = [found.environment[name] for name in _CACHE if found.environment.get(name)]
+        inside = [found.environment[name] for name in CACHES if found.environment.get(name)]
         for path in (*inside, "/root/.cache/huggingface", "/data"):
             folder = found.container.on_host(path)
             if folder is not None:

@@ -8,48 +8,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
 from typing import Any, Final
 
 from berth.facts.gathering.sections import Sections, lines, sections
 
-# With a name as $1, that container alone is asked for, also where it does not run. What is said of processes is in
-# base64, since their words may hold anything; of most of them the environment cannot be read, which is left empty.
-SCRIPT: Final = r"""
-LC_ALL=C PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/snap/bin
-export LC_ALL PATH
-exec 2> /dev/null
-set +eu
-part() { printf '\n\036berth %s\n' "$1"; }
-plain() { base64 < "$1" | tr -d '\n'; }
-ids=
-if command -v docker > /dev/null; then ids=${1:-$(docker ps --quiet --no-trunc)}; fi
-part containers
-if [ -n "$ids" ]; then docker container inspect $ids; fi
-part images
-if [ -n "$ids" ]; then
-  docker image inspect --format '[{{json .Id}}, {{json .RepoDigests}}, {{json .Config.Env}}]' \
-    $(docker container inspect --format '{{.Image}}' $ids | sort -u)
-fi
-if [ -n "$1" ]; then part end; exit; fi
-part processes
-for file in $(grep -lE 'vllm|sglang|text-generation-launcher|nginx|envoy' /proc/[0-9]*/cmdline); do
-  pid=${file#/proc/} pid=${pid%/cmdline}
-  parent=$(sed 's/.*) //' "/proc/$pid/stat" | cut -d' ' -f2)
-  printf '%s %s x%s x%s x%s x%s\n' "$pid" "${parent:-0}" "$(plain "$file")" "$(plain "/proc/$pid/environ")" \
-    "$(plain "/proc/$pid/cgroup")" "$(plain "/proc/${parent:-0}/cmdline")"
-done
-part commits
-{ echo "$HOME/.cache/huggingface"
-  if [ -n "$ids" ]; then
-    docker container inspect --format '{{range .Mounts}}{{println .Source}}{{end}}' $ids | sort -u
-  fi
-} | while IFS= read -r folder; do
-  for file in "$folder"/hub/models--*/refs/main "$folder"/models--*/refs/main; do
-    if [ -f "$file" ]; then printf '%s %s\n' "$(cat "$file")" "$file"; fi
-  done
-done
-part end
-"""
+SCRIPT: Final = files(__package__).joinpath("look.sh").read_text(encoding="utf-8")
 
 _MODEL = re.compile(r"/models--(?P<owner>[^/]+?)--(?P<name>[^/]+)/refs/main$")
 _SERVICE = re.compile(r"/services/[^/]+/run\b")
@@ -154,10 +118,15 @@ class Process:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What runs on a machine. `commits` are those that its caches have of models' main branches, by repository."""
+    """What runs on a machine.
+
+    `proxies` are configurations of nginx that are there, `commits` those that its caches have of models' main branches,
+    by repository.
+    """
 
     containers: tuple[Container, ...] = ()
     processes: tuple[Process, ...] = ()
+    proxies: tuple[str, ...] = ()
     commits: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -179,6 +148,7 @@ def parse(text: str) -> Look:
     return Look(
         containers=tuple(_containers(found)),
         processes=tuple(_processes(found)),
+        proxies=tuple(_decoded(line) for line in lines(found, "proxies")),
         commits=dict(_commits(found)),
     )
 

@@ -19,7 +19,6 @@ CONNECTION = {"ssh": {"host": "rtx5090.example", "user": "ubuntu"}}
 UNSEEN = {
     "hosts.box.prerequisites": "what installed the driver and Docker does not show in what runs",
     "models.*.measured": "a figure that somebody has measured",
-    "models.*.path_prefix": "nginx's own configuration",
     "models.*.prove": "what is asked after a deployment",
     "models.*.share": "a running engine has one share, no profiles",
     "models.*.place": "compose opens the port to everybody; the stack has it on loopback",

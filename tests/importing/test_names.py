@@ -89,8 +89,9 @@ def test_a_tag_of_somebody_else_s_image_is_no_release() -> None:
 
 def test_variables_are_its_own_and_secrets_are_names() -> None:
     found, said = imported(
-        ["vllm", "serve", "a/b", "--served-model-name", "b"], HF_TOKEN="hf_x", MY_KEY="k", NCCL_P2P_DISABLE="1"
-    )
+        ["vllm", "serve", "a/b", "--served-model-name", "b"],
+        HF_TOKEN="hf_x", MY_KEY="k", NCCL_P2P_DISABLE="1", HUGGINGFACE_HUB_CACHE="/root/.cache/huggingface",
+    )  # fmt: skip
     made = revision(found)
     assert dict(made.environment) == {"NCCL_P2P_DISABLE": "1"}
     assert dict(made.secrets) == {"MY_KEY": "my_key"}
