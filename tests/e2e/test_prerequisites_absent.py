@@ -59,6 +59,6 @@ def test_what_a_pod_cannot_have_is_refused(
     there = start_machine(POD)
     done = preview(project, there, prerequisites=gpu_host(there, local_repository(machine_engine))["prerequisites"])
     assert done.status != 0
-    parts = ("container_toolkit", "docker", "driver", "limits")
+    parts = ("container_toolkit", "docker", "driver", "limits", "users")
     assert refusals(done) == {f"hosts.box.prerequisites.{part}: is declared" for part in parts}
     assert "container (docker) without systemd, where it cannot be changed, must be left out" in done.output
