@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pulumi
 
 from berth.engines.random_model import files as random_files
-from berth.planner.plan import PackagedEngine
+from berth.planner.plan import Local, PackagedEngine
 from berth.provider.operations.file import FileWant
 from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.operations.python_environment import PythonEnvironmentWant
@@ -23,7 +23,8 @@ class HostBase(pulumi.ComponentResource):
     """The workspace of one host, its Python environments, and supervisord where there is no systemd.
 
     `gpus_ready` is what an engine on a GPU waits for, `runtime_ready` what a container does. Where getting `ready` may
-    reboot the host, everything waits. `start` is the script that a pod has to run at its start, empty on other hosts.
+    reboot the host, everything waits. `start` is the script that another machine has to run at its start where
+    systemd does not; empty elsewhere.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class HostBase(pulumi.ComponentResource):
             )
             opts = pulumi.ResourceOptions(parent=self, depends_on=[environment])
             self.services.append(Supervisor(f"{name}-supervisor", want, opts))
-            self.start = f"{want.folder}/start" if place.pod else ""
+            self.start = "" if isinstance(place.plan.connection, Local) else f"{want.folder}/start"
         self.register_outputs({"workspace": place.workspace})
 
     def random_model(self, shape: str) -> tuple[str, list[File]]:

@@ -130,6 +130,7 @@ def place_of(host: HostPlan, stack: str, project: Path, facts: HostFacts) -> Hos
         workspace=workspace,
         init=init,
         account=f"{facts.uid}:{facts.gid}",
+        guest=facts.guest,
     )
 
 

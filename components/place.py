@@ -20,7 +20,8 @@ class HostPlace:
     """Where things go on one host.
 
     What is relative in a stack file is relative to `folder`: the project's here, the login's home on another machine.
-    `home` is what `~` stands for there, `account` the numbers of the login and its group.
+    `home` is what `~` stands for there, `account` the numbers of the login and its group. `guest` says that it is a
+    container without systemd.
     """
 
     plan: HostPlan
@@ -30,6 +31,7 @@ class HostPlace:
     workspace: str
     init: Literal["systemd", "supervisord"]
     account: str
+    guest: bool = False
 
     @property
     def unit_prefix(self) -> str:
@@ -62,8 +64,8 @@ class HostPlace:
 
     @property
     def pod(self) -> bool:
-        """Whether it is another machine without systemd: a container, of which a reset may leave `root` alone."""
-        return self.plan.runtime == "process" and self.init == "supervisord" and isinstance(self.plan.connection, Ssh)
+        """Whether it is a rented container that runs processes: a reset may leave nothing of it but `root`."""
+        return self.guest and self.plan.runtime == "process" and isinstance(self.plan.connection, Ssh)
 
     @property
     def hub_cache(self) -> str:

@@ -103,6 +103,7 @@ class PythonEnvironment(Operation[PythonEnvironmentWant]):
     kind = "berth:host:PythonEnvironment"
     wants = PythonEnvironmentWant
     replace = frozenset({"host", "path", "python"})
+    guides = frozenset({"downloads"})
 
     def identity(self, want: PythonEnvironmentWant) -> str:
         """The environment's folder on its host."""
