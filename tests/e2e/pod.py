@@ -124,7 +124,8 @@ def rented(engine: Engine) -> Iterator[Pod]:
         cache = Path(os.environ.get("UV_CACHE_DIR") or Path.home() / ".cache/uv")
         seen = pod.volume / "berth/uv"
         seen.mkdir(parents=True)
-        if cache.is_dir() and subprocess.run(["cp", "-al", cache, seen / "cache"], check=False).returncode:
+        link = ["cp", "-al", str(cache), str(seen / "cache")]
+        if cache.is_dir() and subprocess.run(link, capture_output=True, check=False).returncode:
             shutil.rmtree(seen / "cache", ignore_errors=True)  # on another disk than these tests' own cache
         try:
             pod.start()

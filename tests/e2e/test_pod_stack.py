@@ -66,7 +66,7 @@ def test_a_restarted_pod_comes_back_by_its_start_command_alone(project: Project,
 
     pod.restart(hook)
     assert pod.out("cat /run/hook") == "0"
-    until(lambda: answered(pod, outputs), "an answer")
+    until(lambda: answered(pod, outputs), "an answer", 180)
     project.unchanged("a40x2-replicas").ok()
     assert pod.out(f"{hook} && {hook} && pgrep -xc supervisord") == "1", "what runs is not started again"
     project.destroy("a40x2-replicas").ok()
