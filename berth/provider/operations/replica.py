@@ -238,6 +238,8 @@ class Replica(Operation[ReplicaWant]):
     async def _start(self, host: Host, want: ReplicaWant, have: ReplicaWant | None) -> None:
         """Runs the steps and waits until the engine is ready and answers.
 
+        One that serves and does not stop is not asked: it may have more to do than to answer in time.
+
         Raises:
             StartFailed: it ended, was not ready in time, or its answer is not what it must be.
         """
@@ -253,7 +255,9 @@ class Replica(Operation[ReplicaWant]):
                 await until_given_back(host, want.name)
         reader = _reader(ENGINES[want.engine])
         await until_ready(host, service, manager, before, limit_s=want.start_timeout_s, reader=reader)
-        await _prove(host, want)
+        serves = have is not None and (have.state, have.traffic) == ("running", "serving")
+        if have is None or not serves or self._stops(want, have):
+            await _prove(host, want)
 
     async def _go_back(self, host: Host, want: ReplicaWant, have: ReplicaWant | None) -> None:
         """The engine that ran before runs again; without one, nothing is left running that cannot start."""

@@ -91,6 +91,20 @@ async def test_what_is_no_change_of_the_engine_announces_nothing(supervised: Sit
     assert await supervised.pid(engine()) == pid
 
 
+async def test_one_that_serves_and_has_no_time_to_answer_is_left_alone_by_a_repair(
+    supervised: Site, engine: Any
+) -> None:
+    want = engine().model_copy(update={"answer_timeout_s": 1})
+    await REPLICA.converge(supervised.host, want, want)
+    pid = await supervised.pid(want)
+    await supervised.sh(
+        'echo "# by hand" >> "$1"; touch "$2"', f"{want.folder}/runner.sh", f"{want.environment}/frozen"
+    )
+    await REPLICA.converge(supervised.host, want, want)
+    assert await supervised.pid(want) == pid
+    await serving(supervised, want)
+
+
 @pytest.mark.soak  # tests/e2e/test_replacement.py has one of each way
 @pytest.mark.parametrize("way", ["surge", "hold"])
 @pytest.mark.parametrize(
