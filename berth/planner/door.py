@@ -166,7 +166,7 @@ def _keys(stack: Stack, said: Gateway) -> tuple[KeyPlan, ...]:
         return ()
     keys = [_key(key.name, key.secret, _models(stack, key), _merged(said.limits, key.limits)) for key in said.keys]
     keys = keys or [_key("default", None, (), _merged(said.limits, None))]
-    if not any(key.free for key in keys):
+    if not any(key.free for key in keys) and said.host not in stack.clusters:  # where nothing is generated or asked yet
         keys.append(KeyPlan(name="proof" if "proof" not in {key.name for key in keys} else "berth-proof"))
     return tuple(keys)
 

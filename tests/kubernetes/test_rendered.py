@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from berth.kubernetes import objects, problems, to_yaml
+from berth.kubernetes import objects, problems, secret_names, to_yaml
 from berth.planner.planning import plan
 from berth.spec import load, loads
 
@@ -103,3 +103,10 @@ def test_alerts_know_of_the_one_that_requests_wait_behind():
     alerts = {rule["alert"]: rule["expr"] for group in rules["spec"]["groups"] for rule in group["rules"]}
     assert "(envoy_cluster_membership_healthy) == 1" in alerts["NoReplicaInRotation"]
     assert "EngineDown" in alerts
+
+
+def test_a_limited_gateway_waits_for_no_secret_that_nobody_names():
+    said = yaml.safe_load(STACKS["kserve"].read_text())
+    said["gateway"]["keys"] = [{"name": "alice", "secret": "alice_key", "models": ["qwen"]}]
+    decided = plan(loads(yaml.safe_dump(said)), "lab")
+    assert {name for one in objects(decided, "lab") for name in secret_names(one)} == decided.secrets
