@@ -27,6 +27,8 @@ def recipe(item: Program | Script) -> str:
     for name in ("go.mod", "go.sum", "main.go", "schema.json"):
         source = FOLDER / "go" / item.module / name
         digest.update(source.read_bytes() if source.exists() else b"")
+    for file in sorted((FOLDER / "go" / item.module / "_instead").rglob("*.go")):
+        digest.update(file.read_bytes())
     return f"go {digest.hexdigest()[:16]}"
 
 
@@ -122,6 +124,7 @@ def _compile(go: str, program: Program, folder: Path, progress: Progress) -> Pat
         "build",
         "-v",
         "-mod=readonly",
+        *((f"-modfile={_replaced(go, program, folder, progress)}",) if program.instead is not None else ()),
         "-ldflags",
         program.ldflags,
         "-o",
@@ -135,10 +138,24 @@ def _compile(go: str, program: Program, folder: Path, progress: Progress) -> Pat
     return out
 
 
-def _module(go: str, script: Script, progress: Progress) -> Path:
-    argv = [go, "mod", "download", "-json", script.dependency]
-    label = f"copying {script.name}"
-    code, output = run(argv, progress, label, cwd=_source(script), env=_environment())
+def _replaced(go: str, program: Program, folder: Path, progress: Progress) -> Path:
+    """A go.mod in `folder` that has a copy of a dependency with files of ours, since Go's cache is not written to."""
+    source, copy = _source(program), folder / "dependency"
+    shutil.copytree(_module(go, program, progress), copy, copy_function=shutil.copyfile)
+    for file in (source / "_instead").rglob("*.go"):
+        shutil.copyfile(file, copy / file.relative_to(source / "_instead"))
+    shutil.copyfile(source / "go.sum", folder / "go.sum")
+    pinned = (source / "go.mod").read_text(encoding="utf-8")
+    (folder / "go.mod").write_text(f"{pinned}\nreplace {program.instead} => {copy}\n", encoding="utf-8")
+    return folder / "go.mod"
+
+
+def _module(go: str, item: Program | Script, progress: Progress) -> Path:
+    """The folder of a dependency's files in Go's cache."""
+    dependency = item.dependency if isinstance(item, Script) else str(item.instead)
+    argv = [go, "mod", "download", "-json", dependency]
+    label = f"copying {item.name}" if isinstance(item, Script) else f"copying {dependency}"
+    code, output = run(argv, progress, label, cwd=_source(item), env=_environment())
     if code:
         raise BootstrapError(f"{label}: failed; " + _explain(output))
     return Path(json.loads(output[output.index("{") :])["Dir"])

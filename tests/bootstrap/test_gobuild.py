@@ -231,6 +231,27 @@ def test_a_plugin_is_pinned_and_its_program_changes_its_recipe(
     assert gobuild.recipe(program) != before
 
 
+def test_files_of_ours_take_the_place_of_a_dependency_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, progress: Progress
+) -> None:
+    program = PLUGINS["kubernetes"].program
+    (file,) = [path for path in (FOLDER / "go/kubernetes/_instead").rglob("*") if path.is_file()]
+    inside = file.relative_to(FOLDER / "go/kubernetes/_instead")
+    theirs = tmp_path / "cache" / inside
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("package provider\n")
+    theirs.chmod(0o444)
+    (tmp_path / "cache/go.mod").write_text("module theirs\n")
+    monkeypatch.setattr(gobuild, "_module", lambda *_: tmp_path / "cache")
+    (tmp_path / "work").mkdir()
+    made = gobuild._replaced("go", program, tmp_path / "work", progress)
+    assert (tmp_path / "work/dependency" / inside).read_bytes() == file.read_bytes()
+    assert (tmp_path / "work/dependency/go.mod").read_text() == "module theirs\n"
+    assert made.read_text().endswith(f"\nreplace {program.instead} => {tmp_path}/work/dependency\n")
+    assert (made.parent / "go.sum").read_bytes() == (FOLDER / "go/kubernetes/go.sum").read_bytes()
+    assert theirs.read_text() == "package provider\n"
+
+
 def test_a_built_plugin_is_put_where_pulumi_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, progress: Progress
 ) -> None:
