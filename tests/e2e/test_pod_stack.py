@@ -20,7 +20,7 @@ from tests.machines.fixtures import machine_engine
 
 __all__ = ["machine_engine"]
 
-pytestmark = [pytest.mark.pulumi, pytest.mark.docker]
+pytestmark = [pytest.mark.pulumi, pytest.mark.docker, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

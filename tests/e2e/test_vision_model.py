@@ -10,7 +10,7 @@ import requests
 from light import stack
 from project import Project
 
-pytestmark = [pytest.mark.pulumi, pytest.mark.engine, pytest.mark.soak]
+pytestmark = [pytest.mark.pulumi, pytest.mark.engine, pytest.mark.soak, pytest.mark.timeout(1800)]
 
 DOT = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5"
