@@ -73,11 +73,11 @@ class ClusterServing(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         )
 
-    def _declare(self, one: Object, needs: Sequence[pulumi.Resource]) -> pulumi.Resource:
+    def _declare(self, one: Object, needs: Sequence[pulumi.Resource]) -> _Declared:
         """One object. The SDK's own classes are left alone: they rename keys, which are data here."""
         version = one["apiVersion"] if "/" in one["apiVersion"] else f"core/{one['apiVersion']}"
         about = one["metadata"]
-        return pulumi.CustomResource(
+        return _Declared(
             f"kubernetes:{version}:{one['kind']}",
             f"{self._cluster.name}-{one['kind'].lower()}-{about['name']}",
             self._properties(one),
@@ -102,7 +102,7 @@ class ClusterServing(pulumi.ComponentResource):
         found["data"] = pulumi.Output.secret(pulumi.Output.all(**values).apply(lambda known: _data(one, known)))
         return found
 
-    def _proof(self, service: Service, one: Object, resource: pulumi.Resource) -> Serving:
+    def _proof(self, service: Service, one: Object, resource: _Declared) -> Serving:
         return Serving(
             f"{self._cluster.name}-{service.name}",
             ServingWant(
@@ -118,7 +118,13 @@ class ClusterServing(pulumi.ComponentResource):
                 timeout_s=start_budget_s(service) + _AROUND_S,
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[resource]),
+            # So that a service that was changed by hand, and is put back, is proved again.
+            {"generation": resource.metadata.apply(lambda about: about.get("generation", 0))},
         )
+
+
+class _Declared(pulumi.CustomResource):
+    metadata: pulumi.Output[Mapping[str, Any]]
 
 
 _AROUND_S = 900

@@ -226,8 +226,10 @@ class Serving(_Resource):
 
     kind = "berth:kubernetes:Serving"
 
-    def __init__(self, name: str, want: ServingWant, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, want, opts)
+    def __init__(
+        self, name: str, want: ServingWant, opts: pulumi.ResourceOptions | None = None, late: Late | None = None
+    ) -> None:
+        super().__init__(name, want, opts, late)
 
 
 class LoadTest(_Resource):

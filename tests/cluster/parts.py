@@ -179,17 +179,20 @@ def _go(argv: Sequence[str], folder: Path) -> bytes:
     return done.stdout
 
 
-def plugin() -> None:
-    """Pulumi's plugin for Kubernetes, fetched or built, so that no test waits for it.
+def plugin() -> Path:
+    """Pulumi's plugin for Kubernetes, fetched or built once: its folder below a PULUMI_HOME of all tests.
 
     Raises:
         Unavailable: it cannot be had.
     """
     home = {"PULUMI_HOME": str(cache_folder() / "cluster-pulumi-home")}
     command = [sys.executable, "-m", "bootstrap", "--quiet", "kubernetes"]
-    done = subprocess.run(command, cwd=_ROOT, env={**os.environ, **home}, stdout=subprocess.DEVNULL, check=False)
+    done = subprocess.run(
+        command, cwd=_ROOT, env={**os.environ, **home}, stdout=subprocess.PIPE, text=True, check=False
+    )
     if done.returncode:
         raise Unavailable("Pulumi's plugin for Kubernetes cannot be had; see the lines above")
+    return Path(done.stdout.strip())
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ class ServingWant(Want):
 
     `specification` is what pods of the wanted declaration are marked with (empty: all are), `models` the names that
     each must list on `port`; `parked` wants no pod at all. `timeout_s` is for the whole start; one that is stuck ends
-    sooner.
+    sooner. `generation` is the service's own: another asks for another look.
     """
 
     namespace: str
@@ -40,6 +40,7 @@ class ServingWant(Want):
     port: int = 8080
     parked: bool = False
     timeout_s: float = 1800
+    generation: int = 0
     state: Literal["ready", "not ready"] = "ready"
 
 
@@ -49,6 +50,7 @@ class Serving(Operation[ServingWant]):
     kind = "berth:kubernetes:Serving"
     wants = ServingWant
     replace = frozenset({"host", "namespace", "service", "service_kind"})
+    late = frozenset({"generation"})
 
     def identity(self, want: ServingWant) -> str:
         """The service."""

@@ -1,0 +1,192 @@
+"""A stack on a cluster with real KServe: up to models that answer, changes, drift, what cannot be; then nothing left.
+
+The pods run no container: a stand-in at each pod's address answers with the names that its arguments say.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from project import ROOT, Project
+
+from tests.cluster.cluster import Cluster
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.parts import plugin
+from tests.ports import free_port
+
+pytestmark = [pytest.mark.pulumi, pytest.mark.cluster]
+
+GRANITE = "granite-7b-instruct"
+CONNECTION = "aws-connection-my-storage"
+SECRETS = {"my_storage_id": "AKIATEST", "my_storage_key": "very secret"}
+
+
+@pytest.fixture
+def granite(project: Project, cluster: Cluster, namespace: str) -> dict[str, Any]:
+    """The stack file of the example, in an empty namespace; its data connection is the stack's own."""
+    said: dict[str, Any] = yaml.safe_load((ROOT / "stacks/openshift-ai.yaml").read_text())
+    said["clusters"]["ocp"]["namespace"] = namespace
+    said["clusters"]["ocp"]["connections"] = {
+        CONNECTION: {"bucket": "models", "access_key": "my_storage_id", "secret_key": "my_storage_key"}
+    }
+    _storage(cluster, namespace)
+    project.write("ocp", said)
+    _init(project, "ocp", cluster.kubeconfig)
+    return said
+
+
+def _storage(cluster: Cluster, namespace: str) -> None:
+    """What OpenShift AI's controller makes of data connections, which is not part of KServe."""
+    known = {"type": "s3", "access_key_id": "AKIATEST", "secret_access_key": "very secret", "bucket": "models"}
+    data = {CONNECTION: base64.b64encode(json.dumps(known).encode()).decode()}
+    cluster.create(f"/api/v1/namespaces/{namespace}/secrets", {"metadata": {"name": "storage-config"}, "data": data})
+
+
+def _init(project: Project, stack: str, kubeconfig: Path) -> None:
+    _plugin(project, stack)
+    project.init(stack)
+    for name, value in {"ocp_kubeconfig": kubeconfig.read_text(), **SECRETS}.items():
+        project.pulumi(stack, "config", "set", "--secret", name, "--", value).ok()
+
+
+def _plugin(project: Project, stack: str) -> None:
+    """What `berth up` does for a stack with clusters, without asking the network each time."""
+    made = plugin()
+    folder = Path(project.environment(stack)["PULUMI_HOME"]) / "plugins" / made.name
+    folder.mkdir(parents=True)
+    for file in made.iterdir():
+        os.link(file, folder / file.name)
+
+
+def _path(namespace: str, kind: str = "inferenceservices") -> str:
+    return f"/apis/serving.kserve.io/v1beta1/namespaces/{namespace}/{kind}/{GRANITE}"
+
+
+def _changed(project: Project, stack: str) -> dict[str, list[str]]:
+    """The changed paths of each resource in a preview, by its type."""
+    with project.start(stack, "preview", "--json") as process:
+        output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    steps = json.loads(output[output.index("{") :])["steps"]
+    return {
+        step["urn"].split("::")[2].rpartition("$")[2]: sorted(step.get("detailedDiff") or ())
+        for step in steps
+        if step["op"] not in {"same", "read", "refresh"}
+    }
+
+
+def test_the_granite_example(
+    project: Project,
+    cluster: Cluster,
+    namespace: str,
+    granite: dict[str, Any],
+) -> None:
+    done = project.up("ocp").ok()
+    status = (cluster.get(_path(namespace)) or {})["status"]
+    assert {item["type"]: item["status"] for item in status["conditions"]}["Ready"] == "True"
+    assert "very secret" not in project.state("ocp")
+    assert "very secret" not in done.output
+    project.unchanged("ocp").ok()
+
+    granite["models"][GRANITE]["context"] = 2048
+    project.write("ocp", granite)
+    changed = _changed(project, "ocp")
+    assert changed == {
+        "kubernetes:serving.kserve.io/v1beta1:InferenceService": [
+            'spec.predictor.annotations["dev.berth/specification"]',
+            "spec.predictor.model.args[0]",
+        ],
+        "berth:kubernetes:Serving": ["specification"],
+    }
+    project.up("ocp").ok()
+    (pod,) = cluster.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
+    assert "--max-model-len=2048" in pod["spec"]["containers"][0]["args"]
+
+    _drifts(project, cluster, namespace)
+    project.destroy("ocp").ok()
+    kinds = "inferenceservices,servingruntimes,deployments,services,pods,horizontalpodautoscalers,ingresses"
+    assert cluster.kubectl("get", kinds, "--namespace", namespace, "--output", "name").stdout == ""
+    left = cluster.kubectl("get", "secrets", "--namespace", namespace, "--output", "name").stdout.split()
+    assert left == ["secret/storage-config"]
+
+
+def _drifts(project: Project, cluster: Cluster, namespace: str) -> None:
+    """What somebody changed by hand shows, and is put back."""
+    edit = [{"op": "replace", "path": "/spec/predictor/model/args/0", "value": "--max-model-len=64"}]
+    edited = cluster.send("PATCH", _path(namespace), edit, **{"Content-Type": "application/json-patch+json"})
+    assert edited.ok, edited.text
+    secret = f"/api/v1/namespaces/{namespace}/secrets/{CONNECTION}"
+    assert cluster.send("DELETE", secret, {}).ok
+    changed = _changed(project, "ocp")
+    assert "spec.predictor.model.args[0]" in changed["kubernetes:serving.kserve.io/v1beta1:InferenceService"]
+    assert "kubernetes:core/v1:Secret" in changed
+    project.up("ocp").ok()
+    held = (cluster.get(secret) or {})["data"]
+    assert base64.b64decode(held["AWS_SECRET_ACCESS_KEY"]) == b"very secret"
+    service = cluster.get(_path(namespace)) or {}
+    assert service["spec"]["predictor"]["model"]["args"] == ["--max-model-len=2048"]
+    project.unchanged("ocp").ok()
+
+
+def test_a_change_completes_where_there_is_one_card(
+    project: Project,
+    cluster: Cluster,
+    namespace: str,
+    granite: dict[str, Any],
+) -> None:
+    cluster.node("lonely", gpus=1, labels={"berth.test/node": "lonely"})
+    granite["clusters"]["ocp"]["gpus"] = [
+        {"model": "a100-40", "count": 1, "nodes": {"berth.test/node": "lonely"}},
+    ]
+    project.write("ocp", granite)
+    project.up("ocp").ok()
+    granite["models"][GRANITE]["context"] = 2048
+    project.write("ocp", granite)
+    project.up("ocp").ok()
+    (pod,) = cluster.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
+    assert pod["spec"]["nodeName"] == "lonely"
+    assert "--max-model-len=2048" in pod["spec"]["containers"][0]["args"]
+    project.destroy("ocp").ok()
+
+
+def test_what_cannot_be_is_said_at_preview(project: Project, namespace: str, granite: dict[str, Any]) -> None:
+    del granite["clusters"]["ocp"]["connections"]
+    granite["clusters"]["ocp"]["gpus"] = [{"model": "a100-40"}]
+    granite["models"][GRANITE]["place"] = [{"cluster": "ocp", "replicas": 40, "runtime": "vLLM-Runtime"}]
+    project.write("ocp", granite)
+    done = project.pulumi("ocp", "preview")
+    assert done.status != 0
+    for line in (
+        f"models.{GRANITE}.place.runtime: vLLM-Runtime is no runtime of namespace {namespace} or the cluster",
+        f"models.{GRANITE}.source.connection: secret {CONNECTION} is not in namespace {namespace}, must be",
+        f"models.{GRANITE} on ocp: 8 of 40 replicas find 1 nvidia.com/gpu on one node, 0 are left; park or remove",
+    ):
+        assert line in done.output, done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_cluster_without_kserve_and_one_that_is_away(
+    project: Project,
+    control_plane: ControlPlane,
+    granite: dict[str, Any],
+) -> None:
+    control_plane.create("/api/v1/namespaces", {"metadata": {"name": granite["clusters"]["ocp"]["namespace"]}})
+    project.pulumi("ocp", "config", "set", "--secret", "ocp_kubeconfig", control_plane.kubeconfig.read_text()).ok()
+    done = project.pulumi("ocp", "preview")
+    assert done.status != 0
+    assert "clusters.ocp: the cluster has no InferenceService (serving.kserve.io/v1beta1), must have it" in done.output
+    away = control_plane.kubeconfig.read_text().replace(control_plane.url, f"https://127.0.0.1:{free_port()}")
+    project.pulumi("ocp", "config", "set", "--secret", "ocp_kubeconfig", away).ok()
+    preview = project.pulumi("ocp", "preview").ok()
+    assert "clusters.ocp: not reached (" in preview.output
+    assert "previewed without looking at what is there" in preview.output
+    done = project.up("ocp")
+    assert done.status != 0
+    assert "Connection refused); make it reachable, or correct kubeconfig or context" in done.output
+    assert "Traceback" not in done.output
