@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _JSON = "application/json"
 _CONNECT_S = 8
 _ANSWER_S = 30
+_LATER = 429  # a server under load says it, and of kinds that it has only just been given
+_PATIENCE_S = 20
 _NO_ACCESS = {401: "its credentials are not accepted; renew them", 403: "they may not"}
 
 
@@ -47,6 +49,11 @@ class Api:
             Unreachable: it did not answer.
         """
         status, body = await asyncio.to_thread(self._ask, path, query, accept)
+        for _ in range(_PATIENCE_S):
+            if status != _LATER:
+                break
+            await asyncio.sleep(1)
+            status, body = await asyncio.to_thread(self._ask, path, query, accept)
         if status == 404:
             return None
         if status != 200:
