@@ -30,7 +30,7 @@ from tests.provider.operations.gpu_machine import GpuMachine, gpu_machine
 
 __all__ = ["envoy", "gpu_machine", "machine_engine"]
 
-pytestmark = [pytest.mark.pulumi, pytest.mark.systemd]
+pytestmark = [pytest.mark.pulumi, pytest.mark.systemd, pytest.mark.timeout(1200)]  # nine runs of Pulumi
 
 NAME = "imported"
 MODELS = ("tinyllama", "qwen", "yi")
