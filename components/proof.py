@@ -95,13 +95,21 @@ class Proof(pulumi.ComponentResource):
         self.register_outputs(dict(self.results))
 
 
+Results = Mapping[str, Any] | None
+"""None of a test that was never made: the program also takes down a stack whose last update failed before it."""
+
+
 def _named(name: str, results: pulumi.Output[Mapping[str, Any]]) -> pulumi.Output[Mapping[str, Any]]:
     """The results of a test of one engine, by what clients call its revision and not its model."""
-    return results.apply(lambda found: dict.fromkeys([name], *found.values()))
+
+    def named(found: Results) -> Mapping[str, Any]:
+        return dict.fromkeys([name], *(found or {}).values())
+
+    return results.apply(named)
 
 
-def _together(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    return {name: result for part in parts for name, result in part.items()}
+def _together(parts: Sequence[Results]) -> Mapping[str, Any]:
+    return {name: result for part in parts for name, result in (part or {}).items()}
 
 
 def _asked(plan: LoadPlan) -> Asked:
