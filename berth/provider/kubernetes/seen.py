@@ -28,8 +28,12 @@ class Seen:
 
     @property
     def deployment(self) -> Object | None:
-        """The Deployment once it is of the wanted declaration."""
-        return next((one for one in self.deployments if self._is_wanted(one["spec"]["template"])), None)
+        """The Deployment once it is of the wanted declaration, and of the service as it is now.
+
+        The mark alone does not tell: a service that was changed by hand has the same.
+        """
+        templates = ((one, one["spec"]["template"]) for one in self.deployments)
+        return next((one for one, made in templates if self._is_wanted(made) and _follows(made, self.service)), None)
 
     @property
     def wanted_pods(self) -> Sequence[Object]:
@@ -57,6 +61,14 @@ class Seen:
     def _is_wanted(self, marked: Object) -> bool:
         found: str = marked["metadata"].get("annotations", {}).get(SPECIFICATION, "")
         return self.specification in {"", found}
+
+
+def _follows(template: Object, service: Object | None) -> bool:
+    """Whether pods get the arguments that an InferenceService says; those of its runtime come before them."""
+    model = (service or {}).get("spec", {}).get("predictor", {}).get("model", {})
+    said = [word for word in model.get("args", ()) if "{{" not in word]
+    made = [word for one in template.get("spec", {}).get("containers", ()) for word in one.get("args", ())]
+    return not said or made[-len(said) :] == said
 
 
 def conditions(one: Object | None) -> Mapping[str, Object]:
