@@ -89,7 +89,7 @@ class Project:
             "PULUMI_BACKEND_URL": chosen or _backend(self.root),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_LOG_ROTATION_MAX_TOTAL_MB": "50",  # it keeps a log of every command, 500 MB of them if not told
-            "PULUMI_PYTHON_CMD": str(self.root / "berth" / "lifecycle" / "pulumi-python"),
+            "PULUMI_PYTHON_CMD": str(Path(__file__).with_name("pulumi-python")),
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",  # a newer language host lists the packages with pip all the same
             # It would try the network for the plugin of every Pulumi package in the environment, five times, at every
             # run; so it does for those that the stack's own resources ask for.

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
+from berth import lifecycle
 from berth.lifecycle.errors import LifecycleError
 from berth.lifecycle.project import Project
 
@@ -53,7 +54,7 @@ def test_everything_that_pulumi_needs_is_said(project: Project) -> None:
         "PULUMI_BACKEND_URL": f"file://{quote(str(project.root))}/.berth/state",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_LOG_ROTATION_MAX_TOTAL_MB": "50",
-        "PULUMI_PYTHON_CMD": f"{project.root}/berth/lifecycle/pulumi-python",
+        "PULUMI_PYTHON_CMD": f"{Path(lifecycle.__file__).parent}/pulumi-python",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PULUMI_OPTION_SKIP_PLUGIN_PRE_INSTALL": "true",
         "PULUMI_RUN_PROGRAM": "true",

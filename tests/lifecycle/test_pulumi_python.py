@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,8 @@ LIST = ("-m", "pip", "list", "-v", "--format", "json")
 
 
 def _said(*argv: str | Path) -> str:
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(argv, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True).stdout
 
 
 def _packages(text: str) -> set[tuple[str, str, str]]:
