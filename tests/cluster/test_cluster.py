@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.cluster.cluster import Cluster
-from tests.cluster.control_plane import ControlPlane
 
 pytestmark = pytest.mark.cluster
 
@@ -72,8 +71,3 @@ def _pods(cluster: Cluster, namespace: str, phase: str) -> list[str]:
 def _placed(cluster: Cluster, namespace: str, pod: str) -> str:
     status = (cluster.get(f"/api/v1/namespaces/{namespace}/pods/{pod}") or {}).get("status", {})
     return " ".join(item.get("message", "") for item in status.get("conditions", ()))
-
-
-@pytest.mark.parametrize("version", ["0.16.0", "0.20.0"])
-def test_crds_of_other_releases_are_taken(version: str, control_plane: ControlPlane) -> None:
-    control_plane.crds(version)
