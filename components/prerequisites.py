@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 
 from berth.planner.plan import HostPlan
-from berth.planner.prerequisites_plan import (
+from berth.planner.plan.prerequisites import (
     DockerPlan,
     DriverPlan,
     PackagesPlan,

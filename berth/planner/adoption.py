@@ -7,11 +7,11 @@ from typing import Any
 
 from berth.facts import HostFacts
 from berth.facts.model import GpuProcess
-from berth.planner.adopted_plan import AdoptedPlan
 from berth.planner.facts import without
 from berth.planner.notes import refusal
 from berth.planner.placement import Seat
 from berth.planner.plan import Note
+from berth.planner.plan.adopted import AdoptedPlan
 from berth.planner.servings import Sized, share_of
 from berth.spec.models import Revision
 from berth.spec.stack import Stack

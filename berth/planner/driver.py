@@ -13,7 +13,7 @@ from berth.facts import HostFacts
 from berth.planner.machine import Machine
 from berth.planner.notes import refusal, remark, warning
 from berth.planner.plan import Note
-from berth.planner.prerequisites_plan import DriverPlan
+from berth.planner.plan.prerequisites import DriverPlan
 from berth.spec.prerequisites import Driver
 
 NEWEST_OF_BRANCH = 999

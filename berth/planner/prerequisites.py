@@ -17,7 +17,7 @@ from berth.planner.driver import conflicts, driver
 from berth.planner.machine import Machine
 from berth.planner.notes import refusal, remark, warning
 from berth.planner.plan import Note
-from berth.planner.prerequisites_plan import (
+from berth.planner.plan.prerequisites import (
     DockerPlan,
     Owner,
     PackagesPlan,

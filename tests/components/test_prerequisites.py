@@ -11,7 +11,7 @@ import pulumi
 import pytest
 from pysequoia import Tsk
 
-from berth.planner.plan import PrerequisitesPlan
+from berth.planner.plan.prerequisites import PrerequisitesPlan
 from berth.planner.planning import plan
 from berth.spec import loads
 from components.prerequisites import HostPrerequisites, key_problems

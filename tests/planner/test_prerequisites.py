@@ -9,7 +9,8 @@ import pytest
 
 from berth.facts import HostFacts
 from berth.facts.model import DockerFact, DriverFact, FileFact, PackageFact
-from berth.planner.plan import Plan, PrerequisitesPlan, Severity
+from berth.planner.plan import Plan, Severity
+from berth.planner.plan.prerequisites import PrerequisitesPlan
 from berth.planner.planning import plan
 from berth.spec import loads
 from tests.facts.fixtures import MACHINES, recorded

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from berth.planner.adopted_plan import AdoptedPlan
 from berth.planner.plan import Plan, ReplicaPlan
+from berth.planner.plan.adopted import AdoptedPlan
 from berth.report.changes import changes
 from tests.report import plans
 

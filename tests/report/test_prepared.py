@@ -8,7 +8,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from berth.planner.plan import Note, Plan, Severity
-from berth.planner.prerequisites_plan import DockerPlan, DriverPlan, PackagesPlan, PrerequisitesPlan, ToolkitPlan
+from berth.planner.plan.prerequisites import DockerPlan, DriverPlan, PackagesPlan, PrerequisitesPlan, ToolkitPlan
 from berth.report.document import to_json
 from berth.report.lines import lines
 from berth.report.markdown import to_markdown
