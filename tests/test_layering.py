@@ -22,11 +22,13 @@ ALLOWED = {
     "berth.shapes": ("berth.catalogue", "berth.planner", "berth.spec"),
     "berth.gateway": ("berth.catalogue", "berth.planner.plan"),
     "berth.watcher": (),
+    "berth.running": ("berth.catalogue", "berth.engines", "berth.facts"),
+    "berth.importing": ("berth.catalogue", "berth.engines", "berth.facts", "berth.running", "berth.spec"),
     "berth.kubernetes": (
         *("berth.catalogue", "berth.engines", "berth.gateway", "berth.monitoring", "berth.planner.plan"),
     ),
     "berth.report": ("berth.catalogue", "berth.planner.plan", "berth.planner.verdict"),
-    "berth.provider": ("berth.catalogue", "berth.engines", "berth.facts", "berth.gateway"),
+    "berth.provider": ("berth.catalogue", "berth.engines", "berth.facts", "berth.gateway", "berth.running"),
     "berth.lifecycle": (),
     "components": (
         *("berth.catalogue", "berth.engines", "berth.facts", "berth.gateway", "berth.kubernetes", "berth.monitoring"),

@@ -36,7 +36,6 @@ if TYPE_CHECKING:  # a program of one part of a stack does not wait for the oper
     from berth.provider.operations.process import ProcessWant
     from berth.provider.operations.python_environment import PythonEnvironmentWant
     from berth.provider.operations.ready import ReadyWant
-    from berth.provider.operations.replica import ReplicaWant
     from berth.provider.operations.serving import ServingWant
     from berth.provider.operations.smoke_test import SmokeTestWant
     from berth.provider.operations.supervisor import SupervisorWant
@@ -45,6 +44,7 @@ if TYPE_CHECKING:  # a program of one part of a stack does not wait for the oper
     from berth.provider.operations.unattended_upgrades import UnattendedUpgradesWant
     from berth.provider.operations.user import UserWant
     from berth.provider.operations.workspace import WorkspaceWant
+    from berth.provider.replica import ReplicaWant
 
 Late = Mapping[str, pulumi.Input[Any]]
 
