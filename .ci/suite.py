@@ -28,8 +28,9 @@ CHECKS: dict[str, list[str]] = {
     "types": ["mypy", "berth", "components", "bootstrap", "__main__.py"],
 }
 TESTS = ["pytest", "-o", f"cache_dir={CACHE}", "-m"]
-ALONE = [*TESTS, f"not soak and not ({REAL})", "-q", "-n", "2", "--dist", "loadfile"]
-WITH_REAL_PARTS = [*TESTS, f"not soak and not cluster and ({REAL})", "-v", "--durations=40"]
+TWO_LANES = ["-n", "2", "--dist", "loadfile"]  # of two cores; most tests with real parts wait more than they work
+ALONE = [*TESTS, f"not soak and not ({REAL})", "-q", *TWO_LANES]
+WITH_REAL_PARTS = [*TESTS, f"not soak and not cluster and ({REAL})", "-v", "--durations=40", *TWO_LANES]
 ON_A_CLUSTER = [*TESTS, "not soak and cluster", "-v", "--durations=20"]
 SOAK = ["pytest", "-v", "--durations=0", "-m", "soak"]
 SECOND_TRY = 3
