@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from berth.catalogue.engine_versions import newest, release
 from berth.catalogue.units import Bytes
-from berth.engines import random_model
-from berth.engines.contract import Adapter, Device, Intent, Rendered
+from berth.engines.contract import Device, Intent, Rendered
 from berth.engines.registry import ENGINES
+from berth.planner.adapters import adapters_of, hub_adapters
 from berth.planner.adoption import adopted
 from berth.planner.compatibility import Setup
 from berth.planner.notes import refusal, remark, warning
 from berth.planner.on_cluster import pod_of, resource_of, spare_cards
 from berth.planner.placement import Seat
 from berth.planner.plan import (
-    POD_ADAPTERS,
     EnginePlan,
     ExistingEngine,
-    HubWeights,
     ImageEngine,
     Installation,
     InstancePlan,
     Note,
-    OciWeights,
     PackagedEngine,
-    PathWeights,
     PodPlan,
-    PvcWeights,
-    RandomWeights,
     ReplicaPlan,
-    S3Weights,
     Severity,
-    Weights,
     revision_name,
 )
 from berth.planner.servings import Sized, outside_share, share_of
 from berth.planner.verdict import CardVerdict, Verdict
+from berth.planner.weights import weights_of
 from berth.spec.hosts import Instance
-from berth.spec.problems import nearest
-from berth.spec.sources import Source
 from berth.spec.stack import Stack
 
 OnChange = Literal["surge", "hold", "refuse"]
@@ -237,25 +227,6 @@ def intent_of(one: Sized, device: Device, profile: str) -> Intent:
     )
 
 
-def adapters_of(seat: Seat) -> tuple[Adapter, ...]:
-    """The LoRA adapters with the folders that the engine reads them from, or keys of `hub_adapters`."""
-    held = seat.spec.lora.adapters if seat.spec.lora is not None else ()
-    return tuple(
-        Adapter(name=one.name, path=f"{POD_ADAPTERS}/{number}" if seat.on_cluster else _adapter(one.source))
-        for number, one in enumerate(held)
-    )
-
-
-def hub_adapters(seat: Seat) -> Mapping[str, HubWeights]:
-    """The adapters that a host downloads, by what stands for their folders in the arguments."""
-    held = seat.spec.lora.adapters if seat.spec.lora is not None and not seat.on_cluster else ()
-    return {_adapter(one.source): _hub(one.source) for one in held if one.source.hub is not None}
-
-
-def _adapter(source: Source) -> str:
-    return f"{source.hub}@{source.revision}" if source.hub is not None else _where(source)
-
-
 def setup_of(one: Sized, driver: str | None) -> Setup:
     """What must go together in a replica: release, card, driver, model."""
     seat, spec = one.seat, one.seat.spec
@@ -278,36 +249,6 @@ def setup_of(one: Sized, driver: str | None) -> Setup:
         pipeline=seat.pipeline,
         model_impl=spec.model_impl,
     )
-
-
-def weights_of(source: Source, where: str, notes: list[Note]) -> Weights:
-    """Where a model's weights come from, as the plan says it."""
-    if source.hub is not None:
-        return _hub(source)
-    if source.path is not None:
-        return PathWeights(path=source.path)
-    if source.s3 is not None:
-        return S3Weights(url=source.s3, connection=source.connection)
-    if source.oci is not None:
-        return OciWeights(image=source.oci)
-    if source.pvc is not None:
-        claim, _, path = source.pvc.strip("/").partition("/")
-        return PvcWeights(claim=claim, path=path)
-    shape = str(source.random)
-    if shape not in random_model.SHAPES:
-        near = nearest(shape, random_model.SHAPES)
-        hint = f"did you mean {near}?" if near else f"there are {', '.join(random_model.SHAPES)}"
-        notes.append(refusal(f"{where}.source.random", f"is {shape}, must be a random model that Berth knows; {hint}"))
-    return RandomWeights(shape=shape)
-
-
-def _hub(source: Source) -> HubWeights:
-    weights = HubWeights(repo=str(source.hub), revision=str(source.revision), token=source.token)
-    return replace(weights, endpoint=source.endpoint) if source.endpoint is not None else weights
-
-
-def _where(source: Source) -> str:
-    return str(getattr(source, source.kind))
 
 
 def _installation(one: Sized, device: Device, notes: list[Note]) -> Installation:
