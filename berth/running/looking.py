@@ -206,7 +206,8 @@ def _published(bindings: Mapping[str, Any]) -> Iterator[Published]:
         number, _, protocol = inside.partition("/")
         for one in outside or ():
             if protocol == "tcp" and str(one.get("HostPort", "")).isdecimal():
-                address = "" if one.get("HostIp") in {None, "", "0.0.0.0", "::"} else one["HostIp"]  # noqa: S104
+                everywhere = {None, "", "0.0.0.0", "::"}  # noqa: S104 - what a port is published on, no address to bind
+                address = "" if one.get("HostIp") in everywhere else one["HostIp"]
                 yield Published(inside=int(number), address=address, port=int(one["HostPort"]))
 
 

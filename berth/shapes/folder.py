@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Folder:
 
     def headers(self, names: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         """The headers of safetensors files."""
-        return [header(name, lambda size, name=name: self._start(name, size)) for name in names]  # type: ignore[misc]
+        return [header(name, partial(self._start, name)) for name in names]
 
     def _start(self, name: str, size: int) -> bytes:
         try:

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import requests
@@ -100,7 +101,7 @@ def _each_is_killed(box: Here) -> None:
         def back(service: str = service, pid: int = pid) -> bool:
             return box.inspect(service, "{{.State.Pid}} {{.State.Running}}") not in {f"{pid} true", "0 true"}
 
-        seen = noticed(box, MODELS, lambda pid=pid: os.kill(pid, signal.SIGKILL), back)  # type: ignore[misc]
+        seen = noticed(box, MODELS, partial(os.kill, pid, signal.SIGKILL), back)
         hit = service.removesuffix("-main-0")
         for model, what in seen.items():
             said = f"{service} was killed; {model}: {what}"

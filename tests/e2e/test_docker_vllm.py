@@ -58,7 +58,9 @@ def test_the_real_engine_serves_in_a_container(box: Here) -> None:
 def _its_core_freezes(box: Here) -> None:
     """SIGSTOP to vLLM's EngineCore alone: its server goes on to answer 200 to /health."""
     listed = box.docker("top", box.container("tiny-main-0"), "-eo", "pid,args")
-    core = int(re.search(r"(\d+)\s+VLLM::EngineCore", listed)[1])  # type: ignore[index]
+    found = re.search(r"(\d+)\s+VLLM::EngineCore", listed)
+    assert found is not None, listed
+    core = int(found[1])
     begin = time.monotonic()
     os.kill(core, signal.SIGSTOP)
     try:

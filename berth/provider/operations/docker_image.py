@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import Field
@@ -81,7 +82,7 @@ class DockerImage(Operation[DockerImageWant]):
         for command in self.steps(want, have):
             pull = Pull()
             try:
-                await host.run(command, on_line=lambda line, pull=pull: _show(host, pull, line))  # type: ignore[misc]
+                await host.run(command, on_line=partial(_show, host, pull))
             except CommandFailed as error:
                 image = "" if want is None else want.image
                 raise PullFailed(f"{host.name}: {image} cannot be pulled: {cure(error.output)}") from None
