@@ -137,7 +137,7 @@ def _nodes(nodes: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]
         ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", ()))
         if not ready or spec.get("unschedulable"):
             continue
-        free = {name: int(amount) for name, amount in status.get("allocatable", {}).items() if "/" in name}
+        free = {name: _whole(amount) for name, amount in status.get("allocatable", {}).items() if "/" in name}
         for pod in pods:
             if pod["spec"].get("nodeName") == about["name"]:
                 for name, amount in _cards(pod).items():
@@ -163,8 +163,8 @@ def _cards(pod: Mapping[str, Any]) -> dict[str, int]:
     found: dict[str, int] = {}
     for container in pod["spec"]["containers"]:
         for name, amount in container.get("resources", {}).get("requests", {}).items():
-            if "/" in name and str(amount).isdigit():
-                found[name] = found.get(name, 0) + int(amount)
+            if "/" in name:
+                found[name] = found.get(name, 0) + _whole(amount)
     return found
 
 
@@ -173,6 +173,13 @@ def _quotas(quotas: Sequence[Mapping[str, Any]]) -> Iterator[Quota]:
     for quota in quotas:
         status = quota.get("status", {})
         for resource, most in status.get("hard", {}).items():
-            if resource.startswith("requests.") and "/" in resource and str(most).isdigit():
-                used = str(status.get("used", {}).get(resource, "0"))
-                yield Quota(name=quota["metadata"]["name"], resource=resource, most=int(most), used=int(used))
+            if resource.startswith("requests.") and "/" in resource:
+                used = status.get("used", {}).get(resource, "0")
+                yield Quota(name=quota["metadata"]["name"], resource=resource, most=_whole(most), used=_whole(used))
+
+
+def _whole(amount: object) -> int:
+    """A number as the API server writes it: it shortens thousands to 1k."""
+    from kubernetes.utils.quantity import parse_quantity  # noqa: PLC0415 -- only stacks with clusters pay for it
+
+    return int(parse_quantity(amount))  # type: ignore[no-untyped-call] # the client has no types
