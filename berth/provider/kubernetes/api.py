@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _JSON = "application/json"
 _CONNECT_S = 8
 _ANSWER_S = 30
+_BROKEN = 500  # from here on it could not answer, as while it is replaced
 _LATER = 429  # a server under load says it, and of kinds that it has only just been given
 _PATIENCE_S = 20
 _NO_ACCESS = {401: "its credentials are not accepted; renew them", 403: "they may not"}
@@ -45,8 +46,8 @@ class Api:
 
         Raises:
             BadInput: the kubeconfig is none, or has no such context.
-            Refused: the API server answered with another status than 200 and 404.
-            Unreachable: it did not answer.
+            Refused: the API server did not do it.
+            Unreachable: it did not answer, or could not.
         """
         status, body = await asyncio.to_thread(self._ask, path, query, accept)
         for _ in range(_PATIENCE_S):
@@ -56,6 +57,8 @@ class Api:
             status, body = await asyncio.to_thread(self._ask, path, query, accept)
         if status == 404:
             return None
+        if status >= _BROKEN:
+            raise Unreachable(f"cluster {self._name}: reading {path}: {_said(status, body)}")
         if status != 200:
             raise Refused(f"cluster {self._name}: reading {path}: {_said(status, body)}", status)
         found: dict[str, Any] = json.loads(body)

@@ -151,20 +151,21 @@ def _configuration(seen: Seen) -> Stuck | None:
 def _ended(seen: Seen) -> Stuck | None:
     """Containers that end instead of running."""
     for state, before in _states(seen):
-        gone = state.get("state", {}).get("terminated") or state.get("lastState", {}).get("terminated")
+        now = state.get("state", {})
+        gone = now.get("terminated") or state.get("lastState", {}).get("terminated")
         if not gone or gone.get("exitCode", 0) == 0:
             continue
         said = " ".join(str(gone.get("message", "")).split())
         if gone.get("reason") == "OOMKilled":
             return Stuck(why=_killed(state["name"], before))
+        if before and "running" in now:
+            continue  # it was started again, and may come through
         if before and re.search(r"credential|accessdenied|403|401|signature|invalidaccesskey", said, re.IGNORECASE):
             return Stuck(why=f"the storage refuses its credentials; correct the connection's secrets: {said[-400:]}")
-        if before:
-            return Stuck(why=f"the download ended with {gone.get('exitCode')}: {said[-400:] or 'it did not say why'}")
-        if state.get("restartCount", 0) >= 2:  # once may be the driver, or a node that had just come
-            return Stuck(
-                why=f"the engine ends again and again, with {gone.get('exitCode')}: {said[-400:]}".rstrip(": ")
-            )
+        if state.get("restartCount", 0) < 2:  # once may be the driver, a node that had just come, the network
+            continue
+        what = f"{'the download' if before else 'the engine'} ends again and again, with {gone.get('exitCode')}"
+        return Stuck(why=f"{what}: {said[-400:] or 'it did not say why'}")
     return None
 
 

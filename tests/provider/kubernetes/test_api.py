@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from berth.provider.errors import BadInput, Unreachable
-from berth.provider.kubernetes.api import Api
+from berth.provider.kubernetes.api import Api, Refused
 from tests.ports import free_port
+from tests.provider.kubernetes.api_standin import answering
+from tests.provider.kubernetes.api_standin import kubeconfig as leading_to
 
 
 def kubeconfig() -> str:
     """One whose server is not there."""
-    return json.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": {"server": f"https://127.0.0.1:{free_port()}"}}],
-            "users": [{"name": "u", "user": {"token": "very secret"}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-    )
+    return leading_to(f"https://127.0.0.1:{free_port()}")
 
 
 async def test_one_that_is_away_is_named_at_once() -> None:
@@ -46,3 +37,13 @@ async def test_without_a_kubeconfig_it_is_where_kubectl_finds_it(monkeypatch: py
     monkeypatch.setenv("KUBECONFIG", "/nowhere")
     with pytest.raises(BadInput, match=r"cluster k: kubectl's own configuration cannot be used: "):
         await Api("k", None, None).get("/version")
+
+
+@pytest.mark.parametrize(("status", "error"), [(403, Refused), (500, Unreachable), (503, Unreachable)])
+async def test_a_server_that_cannot_answer_counts_as_away(status: int, error: type[Exception]) -> None:
+    """Whoever waits for a service goes on then: API servers are replaced one after the other."""
+    with answering({"/version": {"message": "apiserver is shutting down"}}, status) as server:
+        api = Api("k", server, None)
+        with pytest.raises(error, match=r"cluster k: reading /version: .*apiserver is shutting down"):
+            await api.get("/version")
+        await api.close()
