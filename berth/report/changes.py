@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from difflib import ndiff
+from typing import assert_never
 
 from berth.catalogue.units import Bytes
 from berth.planner.plan import (
@@ -12,6 +13,7 @@ from berth.planner.plan import (
     OciWeights,
     PathWeights,
     Plan,
+    PvcWeights,
     RandomWeights,
     ReplicaPlan,
     S3Weights,
@@ -112,5 +114,7 @@ def _weights(weights: Weights) -> str:
             return url
         case OciWeights(image=image):
             return image
-        case other:
-            return str(other)
+        case PvcWeights(claim=claim, path=path):
+            return f"volume claim {claim}/{path}".rstrip("/")
+        case never:
+            assert_never(never)

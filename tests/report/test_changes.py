@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from berth.planner.plan import Plan, ReplicaPlan
+import pytest
+
+from berth.planner.plan import Plan, PvcWeights, ReplicaPlan
 from berth.planner.plan.adopted import AdoptedPlan
 from berth.report.changes import changes
 from tests.report import plans
@@ -27,6 +29,13 @@ def test_a_changed_argument_is_named_with_the_way_it_takes_effect() -> None:
         "-   --max-model-len 2048",
         "+   --max-model-len 4096",
     ]
+
+
+@pytest.mark.parametrize(("path", "line"), [("qwen", "volume claim models/qwen"), ("", "volume claim models")])
+def test_weights_of_a_volume_claim_are_named(path: str, line: str) -> None:
+    before = plans.three()
+    after = with_first(before, replace(before.replicas[0], weights=PvcWeights(claim="models", path=path)))
+    assert changes(before, after)[-1] == f"+   weights {line}"
 
 
 def test_what_comes_and_what_goes_is_whole() -> None:
