@@ -26,7 +26,10 @@ FIELD_MANAGER = "berth"
 
 _SERVICES = ("InferenceService", "LLMInferenceService")
 _ELSEWHERE = ("Service", "Ingress")
-"""Whether these lead anywhere is asked of the pods behind them; a cluster may have nobody who says it of an Ingress."""
+"""Not waited for: whether they lead anywhere is asked of the pods behind them.
+
+The address of an Ingress is for a controller to write, and not every one does.
+"""
 
 
 class ClusterServing(pulumi.ComponentResource):
@@ -88,8 +91,6 @@ class ClusterServing(pulumi.ComponentResource):
         about = one["metadata"]
         # Whose an object is has been looked at before, so that what others write into it is put back.
         own = {"pulumi.com/patchForce": "true", "pulumi.com/patchFieldManager": FIELD_MANAGER}
-        if one["kind"] == "Ingress":  # its address is for a controller to write, and not every one does
-            own["pulumi.com/skipAwait"] = "true"
         if one["kind"] in _ELSEWHERE:
             own["pulumi.com/skipAwait"] = "true"
         found = {**one, "metadata": {**about, "annotations": {**about.get("annotations", {}), **own}}}

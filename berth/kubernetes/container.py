@@ -67,7 +67,8 @@ def environment(service: Service) -> list[Object]:
     engine = ENGINES[service.replica.engine.name]
     own = engine.environment_variables("cpu", version=service.replica.engine.version, offline=True)
     # A pod of OpenShift runs as a user without a home, and caches of compiled kernels go there.
-    found = {"HOME": "/tmp", "HF_HOME": "/tmp/hf_home", **own, **service.replica.environment}  # noqa: S108
+    home = {"HOME": "/tmp", "HF_HOME": "/tmp/hf_home"}  # noqa: S108 - the pod's own, which nobody else writes to
+    found = {**home, **own, **service.replica.environment}
     return [{"name": name, "value": value} for name, value in found.items()]
 
 

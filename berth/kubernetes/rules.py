@@ -164,12 +164,6 @@ def _llm(one: Object) -> Found:
         yield from _container(container, f"spec.template.containers[{number}]")
 
 
-def _shown(runtime: Object) -> str | None:
-    """What the dashboard calls a runtime."""
-    name: str | None = runtime["metadata"].get("annotations", {}).get("openshift.io/display-name")
-    return name
-
-
 def _flag(word: str) -> str:
     return word.partition("=")[0]
 
