@@ -127,7 +127,7 @@ def _model(service: Service, mounts: list[Object]) -> Object:
 
 def _strategy(service: Service) -> Object:
     """How pods are replaced. KServe starts the new one first, which waits for ever where no card is left for it."""
-    if service.replica.on_change == "surge" or not service.pod.gpus:
+    if service.replica.on_change != "hold" or not service.pod.gpus:
         return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
     if service.count > 1:
         return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}

@@ -140,17 +140,25 @@ class Replicas:
             return ("surge" if room is True else "hold"), why
         if said == "surge":
             if room is False:
-                self._notes.append(refusal(where, f"is surge, must be hold or refuse: {why}"))
+                least = "hold" if one.seat.on_cluster else "hold or refuse"
+                self._notes.append(refusal(where, f"is surge, must be {least}: {why}"))
             return "surge", why
-        # Where it is not known whether there is room, trying leaves the running one as it is.
-        return ("refuse" if room is False or one.seat.on_cluster else "surge"), why
+        if one.seat.on_cluster and room is not True:
+            # KServe replaces pods by itself: nobody is there at that moment who could refuse it.
+            if not one.seat.parked:
+                self._notes.append(refusal(where, f"is refuse, must be hold: {why}"))
+            return "refuse", why
+        # Where it is not known whether there is room on a host, trying leaves the running one as it is.
+        return ("refuse" if room is False else "surge"), why
 
     def _cluster_room(self, one: Sized) -> tuple[bool | None, str]:
         """Whether a cluster has the cards for one more; None when the stack file does not say how many it has."""
         seat = one.seat
+        if device_of(seat) == "cpu":
+            return True, "it uses no card"
         left = self._spare.get(seat.host, {}).get(resource_of(seat, self._clusters[seat.host]))
         if left is None:
-            return None, f"how many cards {seat.host} has left is not known"
+            return None, f"how many cards {seat.host} has left is not known; say the count of its gpus"
         text = f"{seat.size} cards are needed for a second one beside it, and {seat.host} has {left} left"
         return left >= seat.size, text if left >= seat.size else f"{text}; raise the count of its gpus"
 

@@ -78,6 +78,35 @@ def test_pods_are_replaced_as_the_cards_allow(planned: Any, count: int | None, r
     assert predictor(planned({"gpus": [gpus]}, on={"replicas": replicas}))["deploymentStrategy"] == strategy
 
 
+@pytest.mark.parametrize(
+    ("said", "count", "way"),
+    [
+        ("auto", 2, "surge"),
+        ("auto", 1, "hold"),
+        ("auto", None, "hold"),
+        ("surge", 2, "surge"),
+        ("surge", None, "surge"),
+        ("hold", 2, "hold"),
+        ("hold", 1, "hold"),
+        ("refuse", 2, "surge"),
+    ],
+)
+def test_the_way_that_the_stack_file_says_is_the_one_that_kserve_is_told(
+    planned: Any, said: str, count: int | None, way: str
+):
+    """What is refused is in refusals.yaml."""
+    gpus = {"model": "a40", **({"count": count} if count is not None else {})}
+    decided = planned({"gpus": [gpus]}, on_change=said)
+    assert [one.on_change for one in decided.replicas] == [way]
+    surge = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    assert predictor(decided)["deploymentStrategy"] == (surge if way == "surge" else {"type": "Recreate"})
+
+
+def test_an_engine_without_cards_has_room_beside_itself(planned: Any):
+    engine = {"name": "vllm", "version": "0.11.0", "device": "cpu", "image": "registry.example/vllm-cpu:v0.11.0"}
+    assert planned(engine=engine, on_change="refuse").replicas[0].on_change == "surge"
+
+
 def test_cards_are_asked_for_alike_and_engines_get_more_than_kserve_gives(planned: Any):
     asked = predictor(planned())["model"]["resources"]
     assert asked["requests"]["nvidia.com/gpu"] == asked["limits"]["nvidia.com/gpu"] == "1"

@@ -14,6 +14,9 @@ from berth.spec import SpecError, loads
 MODEL = {"source": {"random": "tiny"}, "engine": {"name": "vllm", "device": "cpu"}, "place": [{"host": "here"}]}
 
 
+CLUSTER = {"source": {"hub": "a/b", "revision": "0" * 40}, "engine": {"name": "vllm"}, "place": [{"cluster": "lab"}]}
+
+
 def planned(gateway: dict[str, Any], **prefixes: str) -> Plan:
     models = {name: {**MODEL, "aliases": [f"org/{name}"]} for name in ("one", "two")}
     for name, prefix in prefixes.items():
@@ -127,3 +130,29 @@ def test_what_contradicts_itself_is_a_mistake_at_its_place(gateway: dict[str, An
     with pytest.raises(SpecError) as caught:
         planned(gateway)
     assert [problem.where for problem in caught.value.problems] == [where]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({}, False),
+        ({"prove": {"smoke": []}}, False),
+        ({"prove": {"smoke": ["Hello"]}}, True),
+        ({"prove": {"load": {"n": 4}}}, True),
+    ],
+)
+@pytest.mark.parametrize("gateway", [{}, {"gateway": {"host": "lab", "keys": [{"name": "a", "secret": "a"}]}}])
+def test_a_proof_that_nobody_makes_on_a_cluster_is_said(said: dict[str, Any], told: bool, gateway: dict[str, Any]):
+    content = {"clusters": {"lab": {"namespace": "llm"}}, "models": {"one": {**CLUSTER, **said}}, **gateway}
+    found = [line for line in plan(loads(yaml.safe_dump(content)), "test").unbuilt if "prove" in line]
+    assert [line.partition(": ")[0] for line in found] == (["models.one.prove"] if told else [])
+    assert all("waits until each pod lists its models" in line for line in found)
+
+
+def test_a_proof_on_a_host_is_made():
+    content = {
+        "hosts": {"here": {"connection": "local", "runtime": "process"}},
+        "models": {"one": {**MODEL, "prove": {"load": {"n": 4}}}},
+        "gateway": {"host": "here"},
+    }
+    assert plan(loads(yaml.safe_dump(content)), "test").unbuilt == ()
