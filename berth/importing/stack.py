@@ -271,8 +271,7 @@ def _written(says: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _size(value) if key in {"cpu_offload", "kv_cache"} else value for key, value in says.items()}
 
 
-def _size(value: Any) -> str:
-    number = int(value)
+def _size(number: int) -> str:
     for unit, size in (("GiB", 2**30), ("MiB", 2**20)):
         if number % size == 0:
             return f"{number // size} {unit}"

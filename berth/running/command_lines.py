@@ -5,7 +5,6 @@ The inverse of `berth.engines.contract.flags`, for command lines that anybody wr
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from berth.catalogue.engine_versions import Flag, flags, newest
+from berth.running.json_values import json_value
 
 _SHELLS = {"sh", "bash", "dash", "ash"}
 _MODULES = {"vllm.entrypoints.openai.api_server": "vllm", "sglang.launch_server": "sglang"}
@@ -158,7 +158,7 @@ class _Reading:
             self._found[negated.name] = False
         elif flag is None:
             self._unknown.add(name)
-            self._found[name] = given if equals else self._guess(waiting)
+            self._found[f"{name}{dot}{part}"] = given if equals else self._guess(waiting)
         elif flag.type == "switch":
             self._found[flag.name] = name not in flag.inverses
         elif flag.many is not None and not equals:
@@ -205,13 +205,13 @@ def typed(flag: Flag, word: str) -> Any:
         return _number(word)
     if flag.type == "json":
         try:
-            return json.loads(word)
+            return json_value(word)
         except ValueError:
             return word
     return word
 
 
 def _number(word: str) -> int | float | str:
-    if re.fullmatch(r"-?\d+", word):
+    if re.fullmatch(r"-?\d{1,18}", word):
         return int(word)
     return float(word) if re.fullmatch(r"-?\d*\.\d+|-?\d+(\.\d*)?[eE]-?\d+", word) else word

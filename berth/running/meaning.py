@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,18 +12,10 @@ from berth.engines.contract import Intent
 from berth.engines.registry import ENGINES
 from berth.engines.sglang import static_fraction
 from berth.running.command_lines import Line
-
-_SECRET = re.compile(r"(?i)(^|[-_])(key|token|secret|password|passwd|passphrase|credentials?|auth|authtoken)($|[-_])")
-_IN_URL = re.compile(r"://[^/\s@]+@")
+from berth.running.json_values import json_value
+from berth.running.secrets import secret
 
 _GIB = 2**30
-
-
-def secret(name: str, value: object = "") -> bool:
-    """Whether a flag or a variable looks like a secret: by its name, or by a login in its value."""
-    if isinstance(value, bool | int | float):
-        return False
-    return bool(_SECRET.search(name)) or bool(_IN_URL.search(str(value)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +70,13 @@ class _Reading:
         self.remarks: list[str] = []
 
     def done(self) -> Meaning:
-        flags = dict(self.line.flags)
-        model = str(flags.pop(self.model_flag, "") or self.line.model)
+        flags = {name: value for name, value in self.line.flags.items() if not secret(name, value)}
+        self.remarks += [
+            f"--{name} is left out: it looks like a secret, which belongs on no command line"
+            for name in self.line.flags
+            if name not in flags
+        ]
+        model = str(flags.pop(self.model_flag, "") or ("" if secret("", self.line.model) else self.line.model))
         revision = str(flags.pop("revision", ""))
         names = flags.pop("served-model-name", ())
         port, host = flags.pop("port", self.port), str(flags.pop(self.host_flag, ""))
@@ -89,10 +86,8 @@ class _Reading:
         args: dict[str, Any] = {}
         unchecked: dict[str, Any] = {}
         for name, value in flags.items():
-            if secret(name, value):
-                self.remarks.append(f"--{name} is left out: it looks like a secret, which belongs on no command line")
-            elif name.partition(".")[0] in self.line.unknown or self.refused(name, value):
-                unchecked[name.replace("-", "_")] = value
+            if name.partition(".")[0] in self.line.unknown or self.refused(name, value):
+                unchecked[_spelled(name)] = value
             else:
                 args[_spelled(name)] = value
         self.says |= {"args": args} if args else {}
@@ -119,13 +114,18 @@ class _Reading:
             del flags[name]
         for name, key in self.plain.items():
             value = flags.pop(name, None)
-            if value is not None and value not in {"auto", -1}:
-                self.says[key] = _count(value) if key in {"context", "concurrency"} else value
+            if value is None or value in ("auto", -1):
+                continue
+            found = _count(value) if key in _NUMBERS else value
+            if key in _NUMBERS and not _is_number(found):
+                self.remarks.append(f"--{name} is left out: its value is no number ({key})")
+            else:
+                self.says[key] = found
         self.spread(flags)
         if flags.pop("trust-remote-code", False) is True:
             self.says["trust_remote_code"] = True
         offload = flags.pop("cpu-offload-gb", 0)
-        if isinstance(offload, int | float) and offload > 0:
+        if _is_number(offload) and offload > 0:
             self.says["cpu_offload"] = round(offload * _GIB)
 
     def spread(self, flags: dict[str, Any]) -> None:
@@ -134,14 +134,14 @@ class _Reading:
             for key in ("tensor", "pipeline", "data")
             if isinstance(value := flags.pop(f"{key}-parallel-size", 1), int) and value > 1
         }
-        if [name for name in _EXPERTS if flags.pop(name, None) not in {None, False, 1}]:
+        if [name for name in _EXPERTS if flags.pop(name, None) not in (None, False, 1)]:
             parallel["expert"] = True
         if parallel:
             self.says["parallel"] = parallel
 
     def adapters(self, said: Any, limits: Mapping[str, Any]) -> None:
         """LoRA adapters, as `name=path` or as JSON objects, and the engine's limits for them."""
-        found = [one for item in said for one in _adapters(item)]
+        found = [one for item in ([said] if isinstance(said, str) else said) for one in _adapters(item)]
         lora = {"adapters": [{"name": name, "source": {"path": path}} for name, path in found if path.startswith("/")]}
         self.remarks += [
             f"the adapter {name} is left out: it comes from a repository, and a stack file pins its commit"
@@ -162,6 +162,7 @@ class _Reading:
             self.remarks.append(f"--{flag} is left out: a stack file limits images alone (images_per_prompt)")
 
 
+_NUMBERS = frozenset({"context", "concurrency", "kv_cache", "share"})
 _EXPERTS = ("enable-expert-parallel", "expert-parallel-size", "ep-size", "enable-ep-moe")
 
 
@@ -241,7 +242,7 @@ class _Tgi(_Reading):
         shards = flags.pop("num-shard", 1)
         flags["tensor-parallel-size"] = shards
         super().own(flags)
-        if flags.get("max-input-tokens") == self.says.get("context", 0) - 1:
+        if "context" in self.says and flags.get("max-input-tokens") == self.says["context"] - 1:
             del flags["max-input-tokens"]
         if (cache := flags.pop("kv-cache-dtype", "auto")) != "auto":
             self.says["kv_cache_dtype"] = {"fp8_e4m3fn": "fp8"}.get(cache, cache)
@@ -259,11 +260,16 @@ _ENGINES: Final[Mapping[str, Callable[[Line, int | None], _Reading]]] = {
 
 
 def _count(value: Any) -> Any:
-    """A number of tokens as vLLM writes it: 1k is 1000, 1K is 1024."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmM])", value) if isinstance(value, str) else None
+    """A number of tokens or bytes as vLLM writes it: 1k is 1000, 1K is 1024 (`human_readable_int`)."""
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)([kKmMgGtT])", value) if isinstance(value, str) else None
     if found is None:
         return value
-    return round(float(found[1]) * {"k": 1000, "K": 1024, "m": 10**6, "M": 2**20}[found[2]])
+    power = "kmgt".index(found[2].lower()) + 1
+    return round(float(found[1]) * (1000 if found[2].islower() else 1024) ** power)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _spelled(name: str) -> str:
@@ -275,7 +281,7 @@ def _spelled(name: str) -> str:
 def _adapters(item: Any) -> list[tuple[str, str]]:
     if isinstance(item, str) and item.startswith("{"):
         try:
-            item = json.loads(item)
+            item = json_value(item)
         except ValueError:
             return []
     if isinstance(item, Mapping):

@@ -10,9 +10,10 @@ import pytest
 from berth.engines.contract import Adapter, Intent, flags
 from berth.engines.registry import ENGINES
 from berth.running import Meaning, meaning, read
-from berth.running.meaning import secret
+from berth.running.secrets import secret
 
 CARD = 31 * 2**30
+ONE = {"name": "one", "source": {"path": "/l/one"}}
 
 LINES: list[tuple[str, str, dict[str, Any]]] = [
     (
@@ -48,6 +49,9 @@ LINES: list[tuple[str, str, dict[str, Any]]] = [
             }
         },
     ),
+    ("vllm serve a/b --kv-cache-memory-bytes 1G", "0.11.0", {"kv_cache": 2**30}),
+    ("vllm serve a/b --kv-cache-memory-bytes 1.5g", "0.11.0", {"kv_cache": 1_500_000_000}),
+    ("vllm serve a/b --lora-modules=one=/l/one", "0.11.0", {"lora": {"adapters": [ONE]}}),
     ("vllm serve a/b --max-model-len -1 --dtype auto --task auto", "0.11.0", {}),
     ("vllm serve a/b --runner pooling --convert classify", "0.11.0", {"task": "classify"}),
     ("vllm serve a/b --no-such-flag 7", "0.11.0", {"unchecked_args": {"no_such_flag": 7}}),
@@ -191,10 +195,66 @@ def test_secrets_are_left_out_and_never_quoted() -> None:
         ("tokenizer", "x", False),
         ("ssl-keyfile", "/x", False),
         ("api-key", True, False),
+        ("OPENAI_APIKEY", "sk-live", True),
+        ("DB_PASS", "x", True),
+        ("MYSQL_PWD", "x", True),
+        ("GITHUB_PAT", "x", True),
+        ("SENTRY_DSN", "x", True),
+        ("AWS_CREDS", "x", True),
+        ("API_KEYS", "a,b", True),
+        ("HFTOKEN", "x", True),
+        ("apiKey", "x", True),
+        ("ALLOWED_TOKENS", "abc", True),
+        ("password", 12345, True),
+        ("loader.password", "x", True),
+        ("x", "hf_abcdefghijklmnop", True),
+        ("x", "sk-live", True),
+        ("x", "ghp_abcdefghijkl", True),
+        ("x", {"a": {"authToken": "t"}}, True),
+        ("x", [{"a": {"passwords": ["t"]}}], True),
+        ("x", '{"a": {"token": "t"}}', True),
+        ("x", "{'a': {'token': 't'}", True),
+        ("x", '{"a": "{\\"token\\": \\"t\\"}"}', True),
+        ("x", "http://x/?token=t", True),
+        ("VLLM_MAX_TOKENS", "4096", False),
+        ("max-num-batched-tokens", "4k", False),
+        ("x", {"eos_token_id": 2, "pad_token": "</s>"}, False),
+        ("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True", False),
+        ("forward-pass-metrics-worker-id", "x", False),
+        ("speculative-token-map", "/x", False),
+        ("model", "org/sk-small/model", False),
     ],
 )
 def test_what_looks_like_a_secret(name: str, value: object, is_one: bool) -> None:
     assert secret(name, value) is is_one
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        """--kv-transfer-config '{"kv_connector_extra_config": {"token": "s3cret"}}'""",
+        """--hf-overrides '{"auth_token": "s3cret"}'""",
+        "--model-loader-extra-config.password s3cret",
+        "--no-such-config.password s3cret",
+        """--no-such-config '{"password": "s3cret"}'""",
+        "--tokenizer http://me:s3cret@x/",
+        "--lora-modules one=http://me:s3cret@x/",
+    ],
+)
+def test_a_secret_within_a_value_is_left_out_too(flag: str) -> None:
+    found = said(f"vllm serve a/b {flag}", "0.11.0")
+    assert "s3cret" not in repr(found)
+    assert found.says == {}
+    assert [one.partition(" is left out: it looks like a secret")[0] for one in found.remarks] == [
+        flag.partition(" ")[0]
+    ]
+
+
+@pytest.mark.parametrize("value", ["1X", "much", "", "1e999", "9" * 5000, "1.5.5"])
+@pytest.mark.parametrize("flag", ["kv-cache-memory-bytes", "max-model-len", "gpu-memory-utilization"])
+def test_a_number_that_is_none_is_a_remark(flag: str, value: str) -> None:
+    found = said(f"vllm serve a/b --{flag}={value}", "0.11.0")
+    assert (found.says, len(found.remarks)) == ({}, 1)
 
 
 def test_flags_render_and_read_are_inverse_for_values_of_all_kinds() -> None:
