@@ -17,6 +17,8 @@ from berth.spec import SpecError, loads
 _WIDTH = 110
 _SCHEMA = "# yaml-language-server: $schema=../schema/stack.schema.json"
 _NEEDED = ("source", "engine", "place", "adopt")
+_BESIDE = ("aliases", "path_prefix", "environment", "secrets", "prove")
+"""What is not held against the command line of an adopted engine."""
 _TRIES = 200
 """A stack file of so many mistakes is given up."""
 
@@ -66,8 +68,16 @@ def _leave_out(content: dict[str, Any], remarks: dict[str, list[str]], where: st
     if not isinstance(place, dict) or parts[-1] not in place:
         return False
     del place[parts[-1]]
-    remarks.setdefault(parts[1], []).append(f"{'.'.join(parts[2:])} is left out: it {why}")
+    then = "" if parts[2] in _BESIDE else _only(content["models"][parts[1]]["adopt"])
+    remarks.setdefault(parts[1], []).append(f"{'.'.join(parts[2:])} is left out: it {why}{then}")
     return True
+
+
+def _only(adopt: Mapping[str, Any]) -> str:
+    """What is left of an engine that runs with what a stack file refuses: a preview holds it against the stack file."""
+    if "container" in adopt:
+        return "; such an engine cannot be adopted as it runs, only taken over: say `take: true` in adopt"
+    return "; such an engine cannot be adopted as it runs: stop it and remove adopt, and Berth starts its own"
 
 
 def _text(content: Mapping[str, Any], remarks: Mapping[str, Sequence[str]], heading: str) -> str:

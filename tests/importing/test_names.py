@@ -62,6 +62,7 @@ def test_what_a_stack_file_refuses_is_a_comment() -> None:
     found, said = imported(["vllm", "serve", "/opt/my model", "--dtype", "int4", "--max-model-len", "512"])
     assert (revision(found).dtype, revision(found).context) == ("auto", 512)
     assert "dtype is left out: it is 'int4', must be auto" in said
+    assert said.count("such an engine cannot be adopted as it runs, only taken over: say `take: true` in adopt") == 1
 
 
 def test_a_model_that_cannot_be_said_at_all_is_left_out_and_said() -> None:
@@ -97,3 +98,27 @@ def test_variables_are_its_own_and_secrets_are_names() -> None:
     assert dict(made.secrets) == {"MY_KEY": "my_key"}
     assert made.source.token == "hf_token"
     assert "hf_x" not in said
+
+
+def test_of_other_variables_only_harmless_names_are_written() -> None:
+    said = {
+        "TZ": "UTC",
+        "OPENAI_APIKEY": "sk-live",
+        "DB_PASS": "x1y2",
+        "OUR_LICENCE": "z3z4",
+        "VLLM_X": "hf_abcdefghijkl",
+    }
+    found, text = imported(["vllm", "serve", "a/b", "--served-model-name", "b"], **said)
+    made = revision(found)
+    assert dict(made.environment) == {"TZ": "UTC"}
+    assert set(made.secrets) == {"OPENAI_APIKEY", "DB_PASS", "VLLM_X"}
+    assert "OUR_LICENCE is not written, since it may be a secret" in text
+    assert not [value for name, value in said.items() if name != "TZ" and value in text]
+
+
+def test_variables_that_are_flags_are_read_as_flags() -> None:
+    words = ["text-generation-launcher"]
+    image = "ghcr.io/huggingface/text-generation-inference:3.3.7"
+    found, said = imported(words, image=image, MODEL_ID="a/b", MAX_TOTAL_TOKENS="2048", PORT="8000")
+    assert (revision(found).context, dict(revision(found).environment)) == (2048, {})
+    assert "MODEL_ID" not in said
