@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -49,18 +51,24 @@ class Inventory:
         return text(self.imported, heading)
 
     def write(self, path: Path) -> None:
-        """Writes the stack file, over none that is there.
+        """Writes the stack file whole or not at all, over none that is there.
 
         Raises:
             CannotImport: there is one, or it cannot be written.
+            SpecError: what was found cannot be said in one.
         """
+        text = self.text
+        part = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(self.text)
+            part.write_text(text, encoding="utf-8")
+            os.link(part, path)  # unlike a rename, never over what is there
         except FileExistsError:
             raise CannotImport(f"{path}: is there already, must be another; name one with --output") from None
         except OSError as error:
             raise CannotImport(f"{path}: cannot be written ({error.strerror}); name one with --output") from None
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink()
 
 
 def of_stack(host: str, name: str | None, project: Project | None = None) -> Inventory:
