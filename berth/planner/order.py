@@ -101,14 +101,21 @@ class _Order:
         return Bytes(min(free)) if free else None
 
     def blocked(self, replica: ReplicaPlan) -> Iterator[Note]:
-        """Who grows or is new while what is to go still holds the room for it."""
+        """Who is new while what is to go surely holds the room for it.
+
+        An engine that is there is never blocked: whether its definition changes is not known here, and when it does and
+        the new one does not start, the old one serves on. One that crashed holds nothing and looks as if it were new;
+        so its budget counts, which it asks for when it starts, and not all that it may come to hold: what has run
+        beside the others before does so again.
+        """
+        if replica.memory is None or any((replica.host, replica.name) == key[:2] for key in self.now):
+            return
         for card in self.cards:
-            if card.host != replica.host or card.index not in replica.cards or replica.memory is None:
+            if card.host != replica.host or card.index not in replica.cards:
                 continue
-            before = self.now.get((replica.host, replica.name, card.index), Bytes(0))
             gone = self._gone(card)
-            grows = replica.memory.used > before * (1 + _ALIKE)
-            if gone and grows and card.free < sum(gone.values()):
+            room = card.free + replica.memory.used - sum(gone.values())
+            if gone and room < min(replica.memory.budget, replica.memory.least):
                 names = ", ".join(f"{name} {size}" for name, size in gone.items())
                 text = (
                     f"needs {replica.memory.used} of gpu {card.index} while what ends with this update is there "

@@ -95,10 +95,17 @@ def test_a_parked_revision_has_no_engine_and_no_share_but_keeps_its_place() -> N
     assert any("does not fit" in str(note) for note in both.refusals)
 
 
-def test_what_the_stack_file_no_longer_has_goes_last_and_blocks_who_needs_its_room() -> None:
-    (refused,) = ordered(on_card(a=8, gone=20), a=model(SMALL, 0.5)).refusals
+def test_what_the_stack_file_no_longer_has_goes_last_and_blocks_who_is_new_and_needs_its_room() -> None:
+    (refused,) = ordered(on_card(gone=20), a=model(SMALL, 0.5)).refusals
     assert "(gone-main-0 20.0 GiB), which goes last; end that in an update of its own first" in str(refused)
-    assert ordered(on_card(a=8, gone=20), a=model(SMALL, 0.25)).refusals == ()
+    assert ordered(on_card(gone=20), a=model(SMALL, 0.25)).refusals == ()
+
+
+@pytest.mark.parametrize("there", [{"a": 17.9}, {}], ids=["smaller than predicted", "crashed"])
+def test_one_that_ran_beside_what_goes_is_not_blocked_by_it(there: dict[str, float]) -> None:
+    a, b = model(SMALL, 0.6), model(MEDIUM, 0.33)
+    assert ordered(on_card(b=12, **there), a=a, b=b).refusals == ()
+    assert ordered(on_card(b=12, **there), a=a).refusals == ()
 
 
 def test_what_replicas_hold_is_read_from_the_facts_of_their_host() -> None:
