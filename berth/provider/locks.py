@@ -148,24 +148,23 @@ class Locks:
         return _Folder(holder, word.result()[1])
 
     async def _take_host(self, folder: _Folder, say: Say, taken: Callable[[], None]) -> None:
-        last: list[str] = []
-
         def on_line(line: str) -> None:
-            last[:] = line.split(maxsplit=3)
-            if last[:1] == ["waiting"]:
-                say(f"waiting at most {self._wait_s:g} s for {_other(last)} to end, which changes the host itself")
+            said = line.split(maxsplit=3)
+            if said[:1] == ["waiting"]:
+                say(f"waiting at most {self._wait_s:g} s for {_other(said)} to end, which changes the host itself")
 
         arguments = (HOST_LOCK, str(self._wait_s), folder.process, f"{_ourselves()} for {self._workspace}")
         says = f"making sure that nobody else changes {self._name}"
         command = shell(_HOST, *arguments, says=says, timeout_s=self._wait_s + 60, root=True)
         result = await self._connection.run(command, on_line)
-        if result.status != 0:
-            raise CommandFailed(host=self._name, doing=says, status=result.status, output=result.stderr.strip())
+        last = result.stdout.strip().rpartition("\n")[2].split(maxsplit=3)  # complaints of commands are not in it
         if last[:1] == ["busy"]:
             raise Busy(
                 f"{self._name}: {_other(last)} changes the host itself (packages, Docker, drivers) and did not end "
                 f"within {self._wait_s:g} s; wait for it, or end it, and run this again"
             )
+        if result.status != 0 or last != ["locked"]:
+            raise CommandFailed(host=self._name, doing=says, status=result.status, output=result.stderr.strip())
         taken()
 
 

@@ -7,15 +7,19 @@ import os
 import re
 import subprocess
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from berth.provider import locks
-from berth.provider.command import shell
+from berth.provider.command import Command, Result, shell
+from berth.provider.connection import OnLine
+from berth.provider.connection.local import LocalConnection
 from berth.provider.connection.settings import OverSsh
-from berth.provider.errors import Busy
+from berth.provider.errors import Busy, CommandFailed
 from berth.provider.host import Hosts, HostSettings
+from berth.provider.locks import Locks
 from berth.provider.operations.user import User, UserWant
 from tests.machines.faults import end_connections
 from tests.machines.fixtures import machine_engine
@@ -77,10 +81,13 @@ async def test_who_changes_the_host_itself_is_named_to_whoever_comes_meanwhile(l
 async def test_what_was_known_of_the_host_is_looked_at_anew_after_waiting(local: Open) -> None:
     first = local("one")
     await (await first.writer("box", quiet)).alone()
-    second = await local("two", 30).writer("box", quiet)
+    said: list[str] = []
+    second = await local("two", 30).writer("box", said.append)
     before = await second.facts()
     waiting = [asyncio.create_task(second.alone()) for _ in range(3)]
-    await asyncio.sleep(0.2)
+    async with asyncio.timeout(30):
+        while not any(line.startswith("waiting at most 30 s for another update") for line in said):
+            await asyncio.sleep(0.05)
     assert not any(task.done() for task in waiting)
     await first.close()
     await asyncio.gather(*waiting)
@@ -88,6 +95,33 @@ async def test_what_was_known_of_the_host_is_looked_at_anew_after_waiting(local:
     assert after.gathered > before.gathered
     await second.alone()
     assert await second.facts() is after, "a lock that is held costs nothing"
+
+
+class Complaining(LocalConnection):
+    """Stands in for a host whose commands complain last of all, as sudo does of a host name that it cannot resolve."""
+
+    def __init__(self, words: str | None = None) -> None:
+        super().__init__("box")
+        self._words = words
+
+    async def run(self, command: Command, on_line: OnLine | None = None) -> Result:
+        result = await super().run(command, on_line)
+        if on_line is not None:
+            on_line("sudo: unable to resolve host box")
+        return result if self._words is None or not command.root else replace(result, stdout=self._words)
+
+
+async def test_a_complaint_after_its_word_is_not_taken_for_the_lock(local: Open, tmp_path: Path) -> None:
+    await (await local("one").writer("box", quiet)).alone()
+    second, taken = Locks("box", str(tmp_path / "two"), Complaining(), 0.2), list[str]()
+    with pytest.raises(Busy):
+        await second.host(quiet, lambda: taken.append("taken"))
+    await second.close()
+    silent = Locks("box", str(tmp_path / "three"), Complaining(words=""), 0.2)
+    with pytest.raises(CommandFailed, match="making sure that nobody else changes box"):
+        await silent.host(quiet, lambda: taken.append("taken"))
+    await silent.close()
+    assert taken == []
 
 
 async def test_a_lock_ends_with_the_update_that_was_killed(local: Open, tmp_path: Path) -> None:
