@@ -152,11 +152,11 @@ class Replica(Operation[ReplicaWant]):
                 await self._take_away(host, have)
             return
         want, have = await with_cards(host, want), None if have is None else await with_cards(host, have)
-        if have is None or have.state not in {"running", "outdated"} or not self.steps(want, have):
+        if have is None or not self._stops(want, have):  # it serves on while files and its place are repaired
             await self._replace(host, want, have)
         else:
             async with have.route().turn(host):  # replicas of one revision go one after the other: one always serves
-                if want.on_change == "surge" and self._stops(want, have):
+                if want.on_change == "surge":
                     await self._surge(host, want, have)
                 else:
                     await self._hold(host, want, have)
@@ -212,8 +212,12 @@ class Replica(Operation[ReplicaWant]):
     async def _replace(self, host: Host, want: ReplicaWant, have: ReplicaWant | None) -> None:
         try:
             await self._start(host, want, have)
-        except Exception:
-            await self._go_back(host, want, have)
+        except Exception as error:
+            try:
+                await self._go_back(host, want, have)
+            except ProviderError as second:
+                await want.route().leave(host)  # nobody is left for whom requests could wait
+                raise StartFailed(f"{error}\n{want.name}: the old engine does not come back either: {second}") from None
             raise
         await want.route().join(host)
 
@@ -251,8 +255,8 @@ class Replica(Operation[ReplicaWant]):
         stop = manager.stop(service)
         for command in steps:
             await host.run(command)
-            if want.device == "cuda" and command in stop:
-                await until_given_back(host, want.name)
+            if command in stop:
+                await _given_back(host, want)
         reader = _reader(ENGINES[want.engine])
         await until_ready(host, service, manager, before, limit_s=want.start_timeout_s, reader=reader)
         serves = have is not None and (have.state, have.traffic) == ("running", "serving")
@@ -264,6 +268,7 @@ class Replica(Operation[ReplicaWant]):
         service, manager = want.service(), want.manager()
         for command in forget(service, manager) if have is None else manager.stop(service):
             await host.run(command)
+        await _given_back(host, want)
         if have is None or have.definition != "as declared" or not self._redefined(want, have):
             await want.route().leave(host)
             return
@@ -277,6 +282,11 @@ class Replica(Operation[ReplicaWant]):
 async def _drain(host: Host, have: ReplicaWant) -> None:
     limit_s = have.drain_timeout_s
     await drain(host, have.name, port=have.port, admin_port=have.admin_port, limit_s=limit_s)
+
+
+async def _given_back(host: Host, have: ReplicaWant) -> None:
+    if have.device == "cuda":
+        await until_given_back(host, have.name)
 
 
 async def _prove(host: Host, want: ReplicaWant) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from berth.gateway.endpoints import EndpointState, endpoints, state
+from berth.provider.command import Command, Result
+from berth.provider.connection import Connection
 from berth.provider.errors import StartFailed
 from berth.provider.replica import ReplicaWant
 from tests.provider.operations.site import REPLICA, Site, configured
@@ -60,6 +64,47 @@ async def test_after_a_failed_change_the_old_engine_has_its_requests_again(super
         await REPLICA.converge(supervised.host, broken, broken)
     assert await traffic(supervised, want) is EndpointState.SERVING
     assert await REPLICA.observe(supervised.host, want) == want
+
+
+class Listening:
+    """The connection of a site, which keeps what its commands say that they do."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self.said = connection, list[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def run(self, command: Command, *more: Any) -> Result:
+        self.said.append(command.says)
+        return await self._connection.run(command, *more)
+
+
+async def test_when_the_old_engine_does_not_come_back_either_both_are_named_and_nobody_waits(
+    supervised: Site,
+) -> None:
+    want = routed(supervised).model_copy(update={"device": "cuda"})
+    await REPLICA.converge(supervised.host, want, want)
+    broken = want.model_copy(update={"environment": f"{supervised.root}/gone"})
+    await supervised.sh('echo "exit 7" > "$1"', f"{want.environment}/bin/vllm")
+    heard = Listening(supervised.host.connection)
+    host = replace(supervised.host, connection=heard)  # type: ignore[arg-type] # it is one for our purposes
+    with pytest.raises(StartFailed, match=r"(?s)did not start.*one: the old engine does not come back either: .*"):
+        await REPLICA.converge(host, broken, broken)
+    assert await traffic(supervised, want) is EndpointState.ABSENT
+    assert heard.said.count("one: waiting for the card's memory") == 2, "before each of the two starts"
+
+
+async def test_files_of_another_version_are_written_while_the_engine_serves(supervised: Site) -> None:
+    want = routed(supervised)
+    await REPLICA.converge(supervised.host, want, want)
+    pid = await supervised.pid(want)
+    await supervised.sh('echo "# by hand" >> "$1/runner.sh"', want.folder)
+    heard = Listening(supervised.host.connection)
+    host = replace(supervised.host, connection=heard)  # type: ignore[arg-type] # it is one for our purposes
+    assert await REPLICA.converge(host, want, want) == want
+    assert await supervised.pid(want) == pid
+    assert heard.said.count("telling the gateway about one@main") == 1, "it was not taken out, only confirmed"
 
 
 async def test_two_of_one_revision_share_a_file_and_one_goes_alone(supervised: Site) -> None:
