@@ -18,6 +18,7 @@ from berth.provider.errors import BadInput, StartFailed
 from berth.provider.host import Host
 from berth.provider.http import get
 from berth.provider.operation import Operation, Want
+from berth.provider.supervision.card_memory import until_given_back
 from berth.provider.supervision.drain import drain
 from berth.provider.traffic import Traffic, TrafficState
 from berth.running import SCRIPT, Container, Line, Process, meaning, parse, read
@@ -168,6 +169,7 @@ class AdoptedReplica(Operation[AdoptedReplicaWant]):
             await want.route().hold(host)
             await drain(host, want.name, port=want.port, admin_port=want.admin_port, limit_s=want.drain_timeout_s)
             await super().apply(host, want, have)
+            await until_given_back(host, want.name)  # what comes on its card starts as soon as this is done
             return
         await super().apply(host, want, have)
         await self._answers(host, want)
