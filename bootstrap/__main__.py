@@ -20,7 +20,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 -- the Python that a machine has i
     if newer is not None:
         os.execv(newer, [newer, "-m", "bootstrap", *sys.argv[1:]])  # noqa: S606 -- replaces itself, needs no shell
     found = ".".join(str(part) for part in sys.version_info[:3])
-    sys.stderr.write("python: is {}, must be 3.11 or newer; install python3.11 and run again\n".format(found))  # noqa: UP032
+    sys.stderr.write("python: is {}, must be 3.11 or newer; install python3.11 and run again\n".format(found))  # noqa: UP032 -- as above
     sys.exit(1)
 
 from bootstrap.cli import main  # noqa: E402 -- its syntax is only for a Python that passed the check above

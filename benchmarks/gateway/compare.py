@@ -67,7 +67,8 @@ def _until_it_answers(one: Contestant) -> None:
         assert one.process.poll() is None, f"{one.name} has ended"
         headers = {"Content-Type": "application/json", **one.headers}
         with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            urllib.request.urlopen(urllib.request.Request(one.url, measure.body(), headers), timeout=5).read()  # noqa: S310
+            asked = urllib.request.Request(one.url, measure.body(), headers)  # noqa: S310 -- one of ours, on loopback
+            urllib.request.urlopen(asked, timeout=5).read()  # noqa: S310 -- as above
             return
         with contextlib.suppress(subprocess.TimeoutExpired):
             one.process.wait(0.2)

@@ -42,7 +42,7 @@ def cpu_s(pid: int) -> float:
 def memory_mib(pid: int) -> float:
     """The memory of a process and its descendants, shared pages counted once."""
     texts = [Path(f"/proc/{one}/smaps_rollup").read_text() for one in family(pid)]
-    return sum(int(re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)[1]) for text in texts) / 1024  # type: ignore[index]
+    return sum(int(re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)[1]) for text in texts) / 1024  # type: ignore[index] # wrk and the kernel always say it
 
 
 def throughput(one: Contestant, folder: Path, seconds: int) -> tuple[float, float]:
@@ -58,8 +58,8 @@ def throughput(one: Contestant, folder: Path, seconds: int) -> tuple[float, floa
     said = subprocess.run([*argv, "-s", script, one.url], check=True, capture_output=True, text=True).stdout
     used = cpu_s(one.process.pid) - before
     assert "Non-2xx" not in said, f"{one.name}: {said}"
-    count = int(re.search(r"(\d+) requests in", said)[1])  # type: ignore[index]
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])  # type: ignore[index]
+    count = int(re.search(r"(\d+) requests in", said)[1])  # type: ignore[index] # as above
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])  # type: ignore[index] # as above
     return rate, count / used
 
 

@@ -42,7 +42,7 @@ from berth.planner.planning import plan as decide  # noqa: E402 -- as above
 from berth.spec import load  # noqa: E402 -- as above
 from tests.machines.engine import Engine, cache_folder, docker_engine  # noqa: E402 -- as above
 from tests.machines.kinds import DEBIAN_13_SERVER  # noqa: E402 -- as above
-from tests.machines.repository.local import CUDA, DOCKER, TOOLKIT, LocalRepository, local_repository  # noqa: E402
+from tests.machines.repository.local import CUDA, DOCKER, TOOLKIT, LocalRepository, local_repository  # noqa: E402 -- as above
 from tests.sshd.machine import SshMachine, start  # noqa: E402 -- as above
 
 ANSIBLE = "ansible-core==2.19.14"

@@ -195,7 +195,7 @@ def test_others_wait_for_what_they_need() -> None:
             HostPrerequisites(
                 "b",
                 "box",
-                replace(what, driver=replace(what.driver, reboot=True)),  # type: ignore[type-var]
+                replace(what, driver=replace(what.driver, reboot=True)),  # type: ignore[type-var] # declared by the stack above
                 Path("/none"),
                 pulumi.ResourceOptions(),
             )

@@ -112,7 +112,7 @@ class _Answer(http.server.BaseHTTPRequestHandler):
 def server() -> Iterator[type[_Answer]]:
     handler = type("Handler", (_Answer,), {})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        handler.port = running.server_address[1]  # type: ignore[attr-defined]
+        handler.port = running.server_address[1]  # type: ignore[attr-defined] # a class made in the line above
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
         yield handler

@@ -103,7 +103,7 @@ READY = with_packages(
 
 
 def differing(operation: Operation[Any], want: Any, facts: HostFacts) -> list[str]:
-    return operation.differing(want, operation.seen(facts, want))  # type: ignore[attr-defined]
+    return operation.differing(want, operation.seen(facts, want))  # type: ignore[attr-defined] # those on facts have it
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_what_needs_the_other_modules_goes_only_with_them() -> None:
 
 def test_another_branch_and_another_version_are_named() -> None:
     later = PROPRIETARY.model_copy(update={"version": "580.105.08"})
-    assert NvidiaDriver().seen(READY, later).version == "580.95.05"  # type: ignore[union-attr]
+    assert NvidiaDriver().seen(READY, later).version == "580.95.05"  # type: ignore[union-attr] # it is installed
     branch = PROPRIETARY.model_copy(update={"branch": 595, "packages": ["nvidia-dkms"]})
     seen = NvidiaDriver().seen(READY, branch)
     assert seen is not None
