@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,12 @@ from berth.provider.docker.container import Container, Mount, create_script
 HOSTILE = "x'; touch /tmp/owned; $(touch /tmp/owned) `id` \"\\, é\n y"
 
 
-def created(tmp_path: Path, container: Container, command: list[str], **more: object) -> list[str]:
+def created(tmp_path: Path, container: Container, command: list[str], **more: Any) -> list[str]:
     """What the script gives to `docker`, by a stand-in that writes down its arguments."""
     stub = tmp_path / "docker"
     stub.write_text('#!/bin/sh\nfor word in "$@"; do printf "%s\\0" "$word"; done\n')
     stub.chmod(0o755)
-    script = create_script("it", container, command, **more)  # type: ignore[arg-type]
+    script = create_script("it", container, command, **more)
     done = subprocess.run(
         ["sh", "-c", script, "create", "--label", "dev.berth.definition=d"],
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True,

@@ -7,6 +7,7 @@ import json
 import ssl
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -54,9 +55,9 @@ async def test_the_key_is_in_no_argument_and_in_nothing_that_is_returned(
     argv: list[str] = []
     ran = Host.run
 
-    async def run(self: Host, command: object, *rest: object) -> object:
-        argv.extend(command.argv)  # type: ignore[attr-defined]
-        return await ran(self, command, *rest)  # type: ignore[arg-type]
+    async def run(self: Host, command: Any, *rest: Any) -> Any:
+        argv.extend(command.argv)
+        return await ran(self, command, *rest)
 
     monkeypatch.setattr(Host, "run", run)
     have = await CERTIFICATE.converge(host, want, want)

@@ -9,6 +9,7 @@ import re
 import tempfile
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +231,7 @@ async def test_engines_of_one_card_start_one_after_the_other_whoever_starts_them
     for want in wants:  # all at once, as after a crash of all: Docker starts them again by itself
         box.engine.out("exec", box.name(want), "sh", "-c", "kill -9 $(cut -d' ' -f1 \"$0/state/process\")", want.folder)
     for want in wants:
-        await until(lambda want=want: _started(box, want, 2), 60)  # type: ignore[misc]
+        await until(partial(_started, box, want, 2), 60)
     spans = sorted(
         (float(begin), float(end))
         for want in wants

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -22,8 +23,8 @@ Make = Callable[..., ByHand]
 def make(tmp_path: Path) -> Iterator[Make]:
     made: list[ByHand] = []
 
-    def one(name: str = "one", **more: object) -> ByHand:
-        made.append(ByHand(tmp_path, name, free_port(), **more))  # type: ignore[arg-type]
+    def one(name: str = "one", **more: Any) -> ByHand:
+        made.append(ByHand(tmp_path, name, free_port(), **more))
         return made[-1]
 
     yield one
