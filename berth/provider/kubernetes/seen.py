@@ -58,6 +58,12 @@ class Seen:
             and status.get("availableReplicas", 0) == wanted
         )
 
+    def judged(self) -> bool:
+        """Whether the service's conditions are of the service as it is now, and not of what it was before."""
+        service = self.service or {}
+        now = service.get("metadata", {}).get("generation")
+        return bool(service.get("status", {}).get("observedGeneration", now) == now)
+
     def _is_wanted(self, marked: Object) -> bool:
         found: str = marked["metadata"].get("annotations", {}).get(SPECIFICATION, "")
         return self.specification in {"", found}

@@ -139,6 +139,8 @@ async def _missing(api: Api, want: ServingWant, seen: Seen) -> str:
         return f"waiting for {len(seen.pods)} pods to end" if seen.pods else ""
     if not seen.rolled_out():
         return stage(seen)
+    if not seen.judged():
+        return "waiting for KServe to look at what is declared"
     ready = conditions(seen.service).get("Ready", {})
     if ready.get("status") != "True":
         return f"waiting for KServe: {ready.get('message') or ready.get('reason') or 'not ready yet'}"

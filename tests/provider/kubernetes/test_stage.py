@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from berth.provider.kubernetes.seen import Seen
 from berth.provider.kubernetes.stage import stage
 from tests.provider.kubernetes.services import seen
 
@@ -47,3 +48,15 @@ def test_says_what_the_slowest_pod_does(said: dict[str, Any], line: str) -> None
 )
 def test_only_the_wanted_pods_make_a_rollout(deployment: dict[str, int], *, done: bool) -> None:
     assert seen({"deployment": deployment}).rolled_out() is done
+
+
+@pytest.mark.parametrize(
+    ("service", "done"),
+    [
+        ({"metadata": {"generation": 4}, "status": {"observedGeneration": 4}}, True),
+        ({"metadata": {"generation": 4}, "status": {"observedGeneration": 3}}, False),  # ready as it was before
+        ({"metadata": {"generation": 1}}, True),  # of a KServe that does not say it
+    ],
+)
+def test_conditions_are_those_of_the_service_as_it_is_now(service: dict[str, Any], *, done: bool) -> None:
+    assert Seen(specification="", service=service).judged() is done
