@@ -27,6 +27,11 @@ async def alive(marker: str) -> bool:
     return await found.wait() == 0
 
 
+async def until_there(marker: str) -> None:
+    while not await alive(marker):
+        await asyncio.sleep(0.05)
+
+
 async def until_gone(marker: str) -> None:
     while await alive(marker):
         await asyncio.sleep(0.05)
@@ -164,9 +169,11 @@ async def test_a_leashed_command_ends_when_its_caller_is_killed(ssh_server: Sshd
     )
     assert caller.stdout is not None
     assert await caller.stdout.readline() == b"begun\n"
-    assert await alive(f"sleep {marker}")
-    caller.kill()
-    await caller.wait()
+    try:
+        await asyncio.wait_for(until_there(f"sleep {marker}"), 10)
+    finally:
+        caller.kill()
+        await caller.wait()
     await asyncio.wait_for(until_gone(f"sleep {marker}"), 10)
 
 
