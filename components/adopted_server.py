@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import pulumi
 
-from berth.gateway import cluster_name, endpoints_file
 from berth.planner.plan import GatewayPlan, ReplicaPlan
 from berth.provider.operations.adopted_replica import AdoptedReplicaWant
 from berth.provider.resources import AdoptedReplica
 from components.host import HostBase
 from components.place import HostPlace
+from components.traffic import traffic
 
 
 class AdoptedServer(pulumi.ComponentResource):
@@ -43,8 +43,6 @@ def adopted_replica(
     adopted = plan.adopted
     if adopted is None:
         raise ValueError(f"{plan.name} is not adopted")
-    cluster = cluster_name(plan.model, plan.revision)
-    routed = gateway is not None and gateway.host == plan.host
     want = AdoptedReplicaWant(
         host=plan.host,
         name=plan.name,
@@ -58,9 +56,7 @@ def adopted_replica(
         card_memory=adopted.card_memory,
         start_timeout_s=round(plan.start_timeout_s),
         stop_timeout_s=round(plan.stop_timeout_s),
-        cluster=cluster,
-        endpoints=f"{place.workspace}/gateway/{endpoints_file(cluster)}" if routed else "",
-        admin_port=gateway.admin_port if routed and gateway else 0,
+        **traffic(plan, place, gateway),
         take=adopted.take,
         state="taken" if adopted.take else "running",
     )

@@ -8,7 +8,6 @@ from typing import Any
 import pulumi
 
 from berth.engines.registry import ENGINES
-from berth.gateway import cluster_name, endpoints_file
 from berth.planner.plan import (
     ExistingEngine,
     GatewayPlan,
@@ -27,6 +26,7 @@ from berth.provider.resources import HubModel, Replica
 from components.adopted_server import adopted_replica
 from components.docker import container
 from components.host import HostBase
+from components.traffic import traffic
 
 _LOCKS = "/run/lock"
 """World-writable on every Linux that follows the Filesystem Hierarchy Standard, and gone after a boot."""
@@ -72,7 +72,6 @@ class InferenceServer(pulumi.ComponentResource):
             self.register_outputs({})
             return
         place = host.place
-        cluster = cluster_name(plan.model, plan.revision)
         routed = gateway is not None and gateway.host == plan.host
         engine = ENGINES[plan.engine.name]
         boxed = self._container(folder)
@@ -106,9 +105,7 @@ class InferenceServer(pulumi.ComponentResource):
                 locks=[f"{_LOCKS}/berth-{card}.lock" for card in (plan.cards or ("cpu",))],
                 start_timeout_s=round(plan.start_timeout_s),
                 stop_timeout_s=round(plan.stop_timeout_s),
-                cluster=cluster,
-                endpoints=f"{place.workspace}/gateway/{endpoints_file(cluster)}" if routed else "",
-                admin_port=gateway.admin_port if routed and gateway else 0,
+                **traffic(plan, place, gateway),
                 address=plan.address,
                 container=boxed,
                 on_change=plan.on_change,

@@ -41,9 +41,7 @@ class HostPlace:
     @property
     def supervision(self) -> Mapping[str, Any]:
         """The inputs that every service has for who keeps it running; containers have themselves kept by Docker."""
-        if self.plan.runtime == "docker":
-            return {"init": "systemd", "unit_prefix": self.unit_prefix}
-        if self.init == "systemd":
+        if self.plan.runtime == "docker" or self.init == "systemd":
             return {"init": "systemd", "unit_prefix": self.unit_prefix}
         return {
             "init": "supervisord",
