@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,6 +141,18 @@ class Here(Box):
         """See `Box`."""
         done = self.engine.run("logs", self.containers()[service])
         return (done.stdout + done.stderr).decode()
+
+
+@contextmanager
+def here(project: Project, content: dict[str, Any], name: str, docker: Engine) -> Iterator[Here]:
+    """A stack of this machine's Docker, ready to be brought up; what is left of it at the end is removed."""
+    made = Here(project, content, name, docker)
+    made.project.extra["DOCKER_HOST"] = docker.host
+    made.init()
+    try:
+        yield made
+    finally:
+        made.remove_all()
 
 
 def stack(image: str, envoy: str, ports: int, *models: str, **changes: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from docker_box import Here, stack
+from docker_box import Here, here, stack
 from project import Project
 
 from tests.gateway.conftest import envoy
@@ -49,13 +49,8 @@ def box(project: Project, docker: Engine, envoy: str, ports: Callable[[], int]) 
     failing[REFUSED] = {"unchecked_args": {"use_v2_block_manager": True}}
     image, gateway = engine_image(docker, release="0.32.0"), envoy_image(docker, envoy)
     content = stack(image, gateway, ports(), *MEANT, **failing)
-    made = Here(project, content, "failures", docker)
-    made.project.extra["DOCKER_HOST"] = docker.host
-    made.init()
-    try:
+    with here(project, content, "failures", docker) as made:
         yield made
-    finally:
-        made.remove_all()
 
 
 def test_six_failed_starts_end_the_update_with_cause_and_cure(box: Here) -> None:

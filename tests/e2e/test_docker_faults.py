@@ -15,7 +15,7 @@ from functools import partial
 
 import pytest
 import requests
-from docker_box import Here, stack
+from docker_box import Here, here, stack
 from outage import noticed
 from project import Project, until
 from traffic import Traffic
@@ -47,13 +47,8 @@ def box(project: Project, docker: Engine, envoy: str, ports: Callable[[], int]) 
     (project.root / "model").mkdir()
     for file, text in files("tiny").items():
         (project.root / "model" / file).write_text(text)
-    made = Here(project, content, "faults", docker)
-    made.project.extra["DOCKER_HOST"] = docker.host
-    made.init()
-    try:
+    with here(project, content, "faults", docker) as made:
         yield made
-    finally:
-        made.remove_all()
 
 
 def test_what_freezes_leaves_the_rotation_and_what_is_killed_returns(box: Here) -> None:

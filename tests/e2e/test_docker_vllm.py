@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import openai
 import pytest
 import requests
-from docker_box import Here, stack
+from docker_box import Here, here, stack
 from project import Project, until
 
 from tests.gateway.conftest import envoy
@@ -30,13 +30,8 @@ def box(project: Project, docker: Engine, envoy: str, ports: Callable[[], int]) 
     with vllm_image(docker) as image:
         tiny = {"start_timeout": "900s", "args": {"enforce_eager": True}}
         content = stack(image, envoy_image(docker, envoy), ports(), "tiny", tiny=tiny)
-        made = Here(project, content, "real", docker)
-        made.project.extra["DOCKER_HOST"] = docker.host
-        made.init()
-        try:
+        with here(project, content, "real", docker) as made:
             yield made
-        finally:
-            made.remove_all()
 
 
 @pytest.mark.timeout(1800)
