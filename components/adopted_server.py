@@ -8,7 +8,7 @@ import pulumi
 
 from berth.planner.plan import GatewayPlan, ReplicaPlan
 from berth.provider.operations.adopted_replica import AdoptedReplicaWant
-from berth.provider.resources import AdoptedReplica
+from berth.provider.resources.serving import AdoptedReplica
 from components.host import HostBase
 from components.place import HostPlace
 from components.traffic import traffic

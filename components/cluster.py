@@ -19,7 +19,7 @@ from berth.kubernetes.values import MODEL_LABEL, REVISION_LABEL
 from berth.planner.plan import ClusterPlan, Plan
 from berth.provider.kubernetes.seen import SPECIFICATION
 from berth.provider.operations.serving import ServingWant
-from berth.provider.resources import Serving
+from berth.provider.resources.serving import Serving
 
 FIELD_MANAGER = "berth"
 """Who owns the fields of our objects, as `kubectl get --show-managed-fields` tells."""

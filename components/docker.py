@@ -13,7 +13,7 @@ from berth.planner.plan import InstancePlan, ReplicaPlan
 from berth.provider.docker.container import Container, Mount
 from berth.provider.operations.docker_image import DockerImageWant
 from berth.provider.operations.file import FileWant
-from berth.provider.resources import DockerImage, File
+from berth.provider.resources.host import DockerImage, File
 
 if TYPE_CHECKING:
     from components.host import HostBase

@@ -20,7 +20,8 @@ from berth.provider.operations.gateway_configuration import GatewayConfiguration
 from berth.provider.operations.key import KeyWant
 from berth.provider.operations.process import ProcessWant
 from berth.provider.operations.ready import ReadyWant
-from berth.provider.resources import Certificate, File, GatewayConfiguration, Key, Process, Ready
+from berth.provider.resources.host import File, Process, Ready
+from berth.provider.resources.serving import Certificate, GatewayConfiguration, Key
 from components.adopted_server import AdoptedServer
 from components.host import HostBase
 from components.inference_server import InferenceServer

@@ -13,7 +13,7 @@ from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.operations.python_environment import PythonEnvironmentWant
 from berth.provider.operations.supervisor import SupervisorWant
 from berth.provider.operations.workspace import WorkspaceWant
-from berth.provider.resources import File, HubModel, PythonEnvironment, Supervisor, Workspace
+from berth.provider.resources.host import File, HubModel, PythonEnvironment, Supervisor, Workspace
 from components.docker import DockerHost
 from components.place import SUPERVISOR, HostPlace
 from components.prerequisites import HostPrerequisites

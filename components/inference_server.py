@@ -22,7 +22,8 @@ from berth.planner.plan import (
 from berth.provider.docker.container import Container
 from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.replica import ReplicaWant
-from berth.provider.resources import HubModel, Replica
+from berth.provider.resources.host import HubModel
+from berth.provider.resources.serving import Replica
 from components.adopted_server import adopted_replica
 from components.docker import container
 from components.host import HostBase

@@ -19,7 +19,7 @@ from berth.provider.operations.directory import DirectoryWant
 from berth.provider.operations.file import FileWant
 from berth.provider.operations.process import ProcessWant
 from berth.provider.operations.ready import ReadyWant
-from berth.provider.resources import Directory, File, Process, Ready
+from berth.provider.resources.host import Directory, File, Process, Ready
 from components.host import HostBase
 
 _LOOPBACK = "127.0.0.1"

@@ -33,13 +33,12 @@ from berth.provider.operations.sysctl import SysctlWant
 from berth.provider.operations.unattended_upgrades import UnattendedUpgradesWant
 from berth.provider.operations.user import UserWant
 from berth.provider.packaging.openpgp import UntrustedKey, only
-from berth.provider.resources import (
+from berth.provider.resources.prerequisites import (
     CdiSpecification,
     ContainerToolkit,
     DockerConfiguration,
     DockerEngine,
     FabricManager,
-    Late,
     Limits,
     LoadedDriver,
     NvidiaDriver,
@@ -51,6 +50,7 @@ from berth.provider.resources import (
     UnattendedUpgrades,
     User,
 )
+from berth.provider.resources.resource import Late
 
 _FILES = "prerequisites"
 """The name of the files in sysctl.d and limits.d."""

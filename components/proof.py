@@ -10,7 +10,7 @@ import pulumi
 from berth.planner.plan import LoadPlan, Plan, revision_name
 from berth.provider.operations.load_test import Asked, LoadTestWant
 from berth.provider.operations.smoke_test import SmokeTestWant
-from berth.provider.resources import LoadTest, SmokeTest
+from berth.provider.resources.serving import LoadTest, SmokeTest
 from components.adopted_server import AdoptedServer
 from components.gateway import Gateway
 from components.inference_server import InferenceServer

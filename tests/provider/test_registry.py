@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import get_annotations
 from pathlib import Path
+from pkgutil import iter_modules
+from typing import get_args
 
 import pytest
 
-from berth.provider import operations
+from berth.provider import operations, resources
 from berth.provider.operation import Operation
 from berth.provider.registry import OPERATIONS
+from berth.provider.resources.resource import Resource
 
 MODULES = sorted(path.stem for path in Path(operations.__path__[0]).glob("[!_]*.py"))
 
@@ -24,3 +28,14 @@ def test_every_operation_is_registered(name: str) -> None:
 
 def test_each_is_what_its_type_says() -> None:
     assert {kind: one.kind for kind, one in OPERATIONS.items()} == {kind: kind for kind in OPERATIONS}
+
+
+@pytest.mark.parametrize("kind", OPERATIONS)
+def test_components_declare_each_as_it_is(kind: str) -> None:
+    """One class for each operation: of its declaration, and giving what it gives."""
+    modules = [import_module(name) for _, name, _ in iter_modules(resources.__path__, f"{resources.__name__}.")]
+    classes = {one for module in modules for one in vars(module).values() if isinstance(one, type)}
+    (found,) = [one for one in classes if issubclass(one, Resource) and getattr(one, "kind", None) == kind]
+    (want,) = get_args(vars(found)["__orig_bases__"][0])
+    given = [name for name, kept in get_annotations(found).items() if "pulumi.Output[" in kept]
+    assert (want.__forward_arg__, given) == (OPERATIONS[kind].wants.__name__, list(OPERATIONS[kind].output_names()))
