@@ -12,7 +12,9 @@ What it sees it also writes to `status.json`, the routes of Envoy's own listener
 `/engines` (numbers for Prometheus). A certificate of the user's is taken over whenever its files change.
 
 One file of the standard library alone, for Python 3.9 or newer, since it is brought to hosts as it is and runs with
-whatever Python is there: that of the gateway's environment, or that of an engine's image.
+whatever Python is there: that of the gateway's environment, or that of an engine's image. That is why it is longer than
+our other modules: a second file would be one more resource of every stack, and the two could be of different releases
+while an update is under way. It reads from top to bottom: an engine, the files about it, the report, the certificate.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ ANSWER_S = 8.0
 METRICS_S = 10.0
 """How long the numbers of an engine may take; one that has much to do may be slow with them, too."""
 DEAD_PORT = 1
+EDITED = (OSError, ValueError, LookupError, TypeError, AttributeError)
+"""What comes of reading a file that is being removed, or that somebody edited by hand into another shape."""
 PROGRESS = re.compile(
     r"^(?:vllm:(?:generation_tokens_total|prompt_tokens_total|iteration_tokens_total_(?:sum|count)|\w*cache_usage_perc)"
     r"|sglang:(?:generation_tokens_total|prompt_tokens_total|realtime_tokens_total|num_used_tokens|token_usage)"
@@ -102,7 +106,7 @@ class Engine:
 
     def _until_unwanted(self, work: Any) -> None:
         while self.wanted:
-            with contextlib.suppress(OSError, http.client.HTTPException, ValueError, KeyError):
+            with contextlib.suppress(http.client.HTTPException, *EDITED):
                 work()
             time.sleep(LOOK_S / 2)
 
@@ -175,15 +179,16 @@ class Endpoints:
         """The assignments by cluster; a file that is being removed or was edited by hand is left out."""
         found = {}
         for path in sorted(self.folder.glob("*.json")):
-            with contextlib.suppress(OSError, ValueError, KeyError, IndexError):
+            with contextlib.suppress(*EDITED):
                 assignment = json.loads(path.read_text())["resources"][0]
+                _ = {address_of(endpoint) for endpoint in engines_of(assignment)}  # whole, or left out
                 found[assignment["cluster_name"]] = assignment
         return found
 
     def mark(self, frozen: set[tuple[str, int]]) -> None:
         """Marks exactly the frozen engines in every file, under the lock that all writers of these files hold."""
         for path in sorted(self.folder.glob("*.json")):
-            with contextlib.suppress(OSError, ValueError, KeyError, IndexError):
+            with contextlib.suppress(*EDITED):
                 if self._marked(json.loads(path.read_text()), frozen) is not None:
                     with self._lock():
                         content = self._marked(json.loads(path.read_text()), frozen)
@@ -248,7 +253,7 @@ class Watcher:
         assignments = self.endpoints.read()
         self._follow(assignments)
         self.endpoints.mark({address for address, engine in self.engines.items() if engine.frozen})
-        with contextlib.suppress(OSError, http.client.HTTPException, ValueError, KeyError):
+        with contextlib.suppress(http.client.HTTPException, *EDITED):
             self._report(assignments, self._healthy())
 
     def _follow(self, assignments: dict[str, Any]) -> None:

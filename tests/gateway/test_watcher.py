@@ -235,6 +235,27 @@ async def test_who_starts_anew_believes_the_marks_until_an_engine_moves(
     await eventually(lambda: answers(one), "it is back", 10)
 
 
+@pytest.mark.parametrize(
+    "edited",
+    [
+        [],
+        {"resources": [{"cluster_name": "mine", "endpoints": None}]},
+        {"resources": [{"cluster_name": "mine", "endpoints": [{}]}]},
+        {"resources": [{"cluster_name": "mine", "endpoints": [{"lb_endpoints": ["127.0.0.1"]}]}]},
+    ],
+    ids=["a list", "nothing", "a part left out", "text"],
+)
+async def test_a_file_that_was_edited_into_another_shape_keeps_nothing_else_from_being_watched(
+    one: Any, engine: Any, watch: Make, eventually: Make, *, edited: Any
+):
+    one.write("endpoints/mine.json", edited)
+    log = watch(one, *QUICK)
+    await eventually(says(one, 200, "degraded", tiny="up", other="down"), "the watcher has looked")
+    engine.stopped = True
+    await eventually(says(one, 503, "down", tiny="frozen", other="down"), "it still looks", 10)
+    assert "Traceback" not in log.read_text()
+
+
 async def test_health_answers_without_a_watcher_and_says_that_nothing_is_known(one: Any):
     assert await health(one) == (200, {"status": "unknown", "models": {"tiny": "unknown", "other": "unknown"}})
 
