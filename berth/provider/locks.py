@@ -22,8 +22,17 @@ from berth.provider.progress import Say
 
 HOST_LOCK = "/run/berth.lock"
 """In /run only root makes files, and nobody else may read this one: no user of the host can hold it up."""
+HOLDER = "update"
+"""The file in a stack's folder that names who has its lock, for as long as the lock is held."""
 
-_FOLDER = """
+_HELD = """
+held() {
+  if read -r since by < "$2"; then echo "$1 $(($(date +%s) - since)) $since $by"; else echo "$1"; fi
+}
+"""
+"""Says $1 and what whoever has a lock wrote into the file $2: how old it is in seconds, its time, and who it is."""
+
+_FOLDER = f"""{_HELD}
 exec 3<&0
 trap 'kill "$waiter" 2> /dev/null; exit 0' USR1
 ( cat <&3; kill -s USR1 $$ ) > /dev/null 2>&1 &
@@ -32,17 +41,18 @@ while :; do
   mkdir -p -- "$1" || exit 1
   command exec 9< "$1" || continue
   if ! flock -n 9; then
-    echo waiting
+    held waiting "$1/{HOLDER}" 2> /dev/null
     flock -w "$2" 9 &
     waiter=$!
-    if ! wait "$waiter"; then kill "$watch"; echo busy; exit 0; fi
+    if ! wait "$waiter"; then kill "$watch"; held busy "$1/{HOLDER}" 2> /dev/null; exit 0; fi
   fi
   if [ "$1" -ef /proc/self/fd/9 ]; then break; fi
 done
 trap '' USR1
+echo "$(date +%s) $3" > "$1/{HOLDER}"
 echo "locked $$"
 wait "$watch"
-if [ "$1" -ef /proc/self/fd/9 ]; then rmdir -- "$1" 2> /dev/null || :; fi
+if [ "$1" -ef /proc/self/fd/9 ]; then rm -f -- "$1/{HOLDER}"; rmdir -- "$1" 2> /dev/null || :; fi
 """
 """Locks the workspace's folder until standard input closes. The folder may be removed while the lock is held (destroy
 does it), so that after waiting the path must still be the folder that was locked; an empty one is not left, unless it
@@ -51,14 +61,13 @@ is a new one, which another may have locked."""
 # Whoever gets the lock writes who and since when into the file, which counts only while somebody has it. A process of
 # its own holds it, which ends with the one that holds the folder: so it takes none of the sessions that sshd allows
 # (MaxSessions) for as long as the update lasts.
-_HOST = """
+_HOST = f"""{_HELD}
 path=$1 wait_s=$2 folder_holder=$3 who=$4
 umask 077
 exec 9>> "$path"
-held() { if read -r since by < "$path"; then echo "$1 $(($(date +%s) - since)) $since $by"; else echo "$1"; fi; }
 if ! flock -n 9; then
-  held waiting
-  if ! flock -w "$wait_s" 9; then held busy; exit 0; fi
+  held waiting "$path"
+  if ! flock -w "$wait_s" 9; then held busy "$path"; exit 0; fi
 fi
 echo "$(date +%s) $who" > "$path"
 setsid tail -f -s 0.2 --pid="$folder_holder" /dev/null < /dev/null > /dev/null 2>&1 &
@@ -121,14 +130,14 @@ class Locks:
         word: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
 
         def on_line(line: str) -> None:
-            said = line.split()
-            if said == ["waiting"]:
-                say(f"waiting for another update of {self._workspace} to end, at most {self._wait_s:g} s")
+            said = line.split(maxsplit=3)
+            if said[:1] == ["waiting"]:
+                say(f"waiting at most {self._wait_s:g} s for {_other(said)} to end, which changes {self._workspace}")
             elif said and said[0] in {"locked", "busy"} and not word.done():  # complaints of commands come here as well
                 word.set_result(said)
 
         command = Command(
-            argv=("sh", "-c", _FOLDER, "lock", self._workspace, str(self._wait_s)),
+            argv=("sh", "-c", _FOLDER, "lock", self._workspace, str(self._wait_s), _ourselves()),
             says=f"waiting for the lock of {self._workspace}",
             timeout_s=float("inf"),
             hold=True,
@@ -142,7 +151,7 @@ class Locks:
             raise CommandFailed(host=self._name, doing=command.says, status=ended.status, output=ended.stderr.strip())
         if word.result()[0] == "busy":
             raise Busy(
-                f"{self._name}: another update is changing {self._workspace} and did not end within "
+                f"{self._name}: {_other(word.result())} changes {self._workspace} and did not end within "
                 f"{self._wait_s:g} s; wait for it, or end it, and run this again"
             )
         return _Folder(holder, word.result()[1])

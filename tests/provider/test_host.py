@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from berth.provider.connection import OnLine
 from berth.provider.connection.local import LocalConnection
 from berth.provider.errors import BadInput, Busy, CommandFailed
 from berth.provider.host import Host, Hosts, HostSettings
+from berth.provider.locks import HOLDER
 
 
 def hosts(workspace: Path, wait_s: float = 0.2) -> Hosts:
@@ -30,8 +32,11 @@ async def test_a_second_writer_is_told_who_is_in_its_way(tmp_path: Path) -> None
     workspace = tmp_path / "a b" / "work"
     first, second = hosts(workspace), hosts(workspace)
     await first.writer("box", quiet)
-    with pytest.raises(Busy, match=r"^box: another update is changing .*/a b/work and did not end within 0\.2 s; "):
-        await second.writer("box", quiet)
+    said: list[str] = []
+    who = r"another update, of \S+@\S+ \(process \d+\), at it since 20[-\d]+ [:\d]+ UTC \(\d+ s\),"
+    with pytest.raises(Busy, match=rf"^box: {who} changes .*/a b/work and did not end within 0\.2 s; "):
+        await second.writer("box", said.append)
+    assert re.match(rf"waiting at most 0\.2 s for {who} to end, which changes .*/a b/work$", said[0]), said
     await second.close()
     await first.close()
 
@@ -57,7 +62,7 @@ async def test_many_changes_of_one_provider_share_its_lock(tmp_path: Path) -> No
 async def test_the_lock_leaves_no_empty_folder_and_a_full_one_alone(tmp_path: Path) -> None:
     one = hosts(tmp_path / "work")
     await one.writer("box", quiet)
-    assert (tmp_path / "work").is_dir()
+    assert [file.name for file in (tmp_path / "work").iterdir()] == [HOLDER]
     await one.close()
     assert not (tmp_path / "work").exists()
     (tmp_path / "work").mkdir()
@@ -65,7 +70,7 @@ async def test_the_lock_leaves_no_empty_folder_and_a_full_one_alone(tmp_path: Pa
     two = hosts(tmp_path / "work")
     await two.writer("box", quiet)
     await two.close()
-    assert (tmp_path / "work/kept").exists()
+    assert [file.name for file in (tmp_path / "work").iterdir()] == ["kept"]
 
 
 async def test_a_waiting_writer_locks_the_new_folder_when_the_old_one_was_removed(tmp_path: Path) -> None:

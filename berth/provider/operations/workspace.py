@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from berth.provider.command import Command, shell
 from berth.provider.host import Host
+from berth.provider.locks import HOLDER
 from berth.provider.operation import Operation, Want
 
 # Whatever a killed update left: units of systemd first (they would start again what is stopped), then supervisord (so
@@ -58,7 +59,7 @@ fi
 """
 """Where Docker does not answer, nothing of it runs, and whoever has no containers must not need it."""
 
-_OURS = ("bin", "environments", "gateway", "logs", "models", "monitoring", "services", "supervisor")
+_OURS = ("bin", "environments", "gateway", "logs", "models", "monitoring", "services", "supervisor", HOLDER)
 """What Berth puts into a workspace. Nothing else is removed: the folder may have been a person's before."""
 
 _LOOK = """

@@ -90,7 +90,7 @@ def test_a_workspace_is_only_ever_removed() -> None:
     containers, sweep = Workspace().steps(None, WORKSPACE)
     assert argv(containers)[1:] == ("berth-dev",)
     assert containers.docker
-    ours = ("bin", "environments", "gateway", "logs", "models", "monitoring", "services", "supervisor")
+    ours = ("bin", "environments", "gateway", "logs", "models", "monitoring", "services", "supervisor", "update")
     assert argv(sweep)[1:] == ("/w", "berth-dev", *ours)
 
 
