@@ -262,7 +262,8 @@ def _keys(keys: tuple[KeyPlan, ...]) -> Json:
     return typed(
         "envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuthPerRoute",
         credentials=[{"key": placeholder(key.name), "client": key.name} for key in keys],
-        key_sources=[{"header": "authorization"}],
+        # The second is what Anthropic's clients send, and the only one that the API server of a cluster hands on.
+        key_sources=[{"header": "authorization"}, {"header": "x-api-key"}],
         forwarding={"header": CLIENT_HEADER, "hide_credentials": True},
     )
 

@@ -52,6 +52,14 @@ async def test_the_engine_learns_the_name_of_the_key_and_never_the_key(closed: A
     assert not any(key in str(engine.requests[0].headers) for key in closed.keys.values())
 
 
+async def test_a_key_may_come_in_the_header_of_anthropics_clients(closed: Any, engine: Any):
+    async with closed.client(key=None) as client:
+        answer = await client.post("/v1/messages", json={"model": "tiny"}, headers={"x-api-key": closed.keys["alice"]})
+    assert answer.status_code == 200
+    assert engine.requests[0].headers["x-client-id"] == "alice"
+    assert "x-api-key" not in engine.requests[0].headers
+
+
 async def test_a_client_cannot_take_the_name_of_another(closed: Any, engine: Any):
     async with closed.client("bob") as client:
         await client.post("/v1/completions", json={"model": "tiny"}, headers={"x-client-id": "alice"})
