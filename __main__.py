@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pulumi
 
+# Of each resource the SDK tells the engine four things for `--debug`, waits for each, and has no setting for it.
+pulumi.log.debug = lambda *_, **__: None
+
 from berth.planner.hosts import host_plan
 from berth.planner.on_cluster import clusters
 from berth.planner.unbuilt import unbuilt

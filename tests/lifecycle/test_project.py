@@ -110,6 +110,16 @@ def test_the_folders_are_the_users_alone(project: Project) -> None:
         assert path.stat().st_mode & 0o777 == 0o700
 
 
+def test_pulumi_has_no_folder_for_its_log_unless_it_had_one(project: Project) -> None:
+    logs = project.folder / "pulumi-home/logs"
+    project.open()
+    assert logs.is_file()
+    logs.unlink()
+    logs.mkdir()
+    project.open()
+    assert logs.is_dir()
+
+
 @pytest.mark.parametrize(
     ("url", "folder"),
     [
