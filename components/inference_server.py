@@ -13,8 +13,8 @@ from berth.planner.plan import (
     GatewayPlan,
     HubWeights,
     ImageEngine,
-    PackagedEngine,
     PathWeights,
+    PythonPackages,
     RandomWeights,
     ReplicaPlan,
     SmokePlan,
@@ -128,9 +128,9 @@ class InferenceServer(pulumi.ComponentResource):
 
     def _environment(self, needs: list[pulumi.Resource]) -> str:
         match self.plan.engine.installation:
-            case PackagedEngine() as package:
-                needs.append(self._host.environment(package))
-                return self._host.place.environment_path(package)
+            case PythonPackages() as packages:
+                needs.append(self._host.environment(packages))
+                return self._host.place.environment_path(packages)
             case ExistingEngine(path=path):
                 return self._host.place.absolute(path)
             case ImageEngine(image=image):

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from berth.planner.plan import HostPlan, PackagedEngine, Ssh
+from berth.planner.plan import HostPlan, PythonPackages, Ssh
 
-SUPERVISOR = PackagedEngine(requirements=("supervisor==4.3.0",))
+SUPERVISOR = PythonPackages(requirements=("supervisor==4.3.0",))
 """supervisor 4.3.0 needs nothing else; used where a host has no systemd."""
 
 
@@ -53,11 +53,11 @@ class HostPlace:
         """A path of the stack file as an absolute one of this host."""
         return absolute(path, folder=self.folder, home=self.home)
 
-    def environment_path(self, package: PackagedEngine) -> str:
+    def environment_path(self, packages: PythonPackages) -> str:
         """Where an environment of these packages goes: other packages, another folder."""
-        parts = [package.requirements, package.overrides, sorted(package.overlay.items()), package.python]
+        parts = [packages.requirements, packages.overrides, sorted(packages.overlay.items()), packages.python]
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
-        name = package.requirements[0].split("=", 1)[0].split(" ", 1)[0]
+        name = packages.requirements[0].split("=", 1)[0].split(" ", 1)[0]
         return f"{self.workspace}/environments/{name}-{digest}"
 
     @property

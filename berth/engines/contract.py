@@ -96,8 +96,8 @@ class Rendered:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Package:
-    """How an engine is installed from Python packages into an environment of its own.
+class PythonPackages:
+    """What is installed from Python packages into an environment of its own, as engines are.
 
     `requirements` and `overrides` are pinned lines as uv reads them; `overlay` maps a path below site-packages to the
     text of a file that is added there after the installation.
@@ -186,7 +186,7 @@ class Engine(ABC):
         """The flags of a release for an intent, a user's `args` (checked) and `unchecked` ones (passed on)."""
 
     @abstractmethod
-    def packaged(self, version: str, device: Device, *, vision: bool = False) -> Package | None:
+    def packaged(self, version: str, device: Device, *, vision: bool = False) -> PythonPackages | None:
         """How this version is installed for a device; None when it comes as an image only.
 
         With `vision` it has what models need that see.

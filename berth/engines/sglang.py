@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from berth.engines.arguments import Gone, Owned, Rendering
-from berth.engines.contract import Arguments, Device, Engine, Failure, Intent, Package, Rendered, flags
+from berth.engines.contract import Arguments, Device, Engine, Failure, Intent, PythonPackages, Rendered, flags
 from berth.engines.cuda_failures import CUDA_FAILURES
 from berth.engines.hub_failures import HUB_FAILURES
 from berth.engines.process_failures import PROCESS_FAILURES
@@ -148,10 +148,10 @@ class Sglang(Engine):
         rendering.pass_on(unchecked or {})
         return rendering.done()
 
-    def packaged(self, version: str, device: Device, *, vision: bool = False) -> Package | None:
+    def packaged(self, version: str, device: Device, *, vision: bool = False) -> PythonPackages | None:
         """The package with its kernels; there is no build for CPU in the index."""
         del vision  # comes with the package
-        return Package(requirements=(f"sglang[all]=={version}",)) if device == "cuda" else None
+        return PythonPackages(requirements=(f"sglang[all]=={version}",)) if device == "cuda" else None
 
 
 def _model(rendering: Rendering, intent: Intent) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from berth.engines.arguments import Gone, Owned, Rendering
-from berth.engines.contract import Arguments, Device, Engine, Failure, Intent, Package, Rendered, flags
+from berth.engines.contract import Arguments, Device, Engine, Failure, Intent, PythonPackages, Rendered, flags
 from berth.engines.cuda_failures import CUDA_FAILURES
 from berth.engines.hub_failures import HUB_FAILURES
 from berth.engines.process_failures import PROCESS_FAILURES
@@ -156,7 +156,7 @@ class Tgi(Engine):
         rendering.pass_on(unchecked or {})
         return rendering.done()
 
-    def packaged(self, version: str, device: Device, *, vision: bool = False) -> Package | None:
+    def packaged(self, version: str, device: Device, *, vision: bool = False) -> PythonPackages | None:
         """Comes as an image only."""
         del version, device, vision
         return None  # a value, not an end

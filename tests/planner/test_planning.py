@@ -8,7 +8,7 @@ import yaml
 
 from berth.catalogue.units import Bytes
 from berth.facts.model import DriverFact
-from berth.planner.plan import HubWeights, ImageEngine, PackagedEngine, Plan, RandomWeights, ReplicaPlan
+from berth.planner.plan import HubWeights, ImageEngine, Plan, PythonPackages, RandomWeights, ReplicaPlan
 from berth.planner.planning import plan
 from berth.planner.verdict import Verdict
 from berth.spec import Stack, load, loads
@@ -44,7 +44,7 @@ def test_the_default_stack_needs_nothing_that_is_not_built():
     assert decided.unbuilt == ()
     (tiny,) = decided.replicas
     assert isinstance(tiny.weights, RandomWeights)
-    assert isinstance(tiny.engine.installation, PackagedEngine)
+    assert isinstance(tiny.engine.installation, PythonPackages)
     assert tiny.arguments["max-model-len"] == 512
     assert tiny.arguments["load-format"] == "dummy"
     assert tiny.memory is None
@@ -274,7 +274,7 @@ def test_an_adapter_of_the_hub_is_downloaded_and_stands_for_its_folder_until_the
 def test_sglang_is_installed_from_its_package_where_a_host_runs_processes_and_tgi_has_none() -> None:
     decided = plan(stack("a40", 1, a=model(QWEN, engine={"name": "sglang", "version": "0.5.9"}, context=4096)), "x")
     (replica,) = decided.replicas
-    assert replica.engine.installation == PackagedEngine(requirements=("sglang[all]==0.5.9",))
+    assert replica.engine.installation == PythonPackages(requirements=("sglang[all]==0.5.9",))
     assert (decided.unbuilt, decided.refusals) == ((), ())
     refused = plan(stack("a40", 1, a=model(QWEN, engine={"name": "tgi", "version": "3.3.7"}, context=4096)), "x")
     assert refused.unbuilt == (

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from berth.engines.contract import PythonPackages
 from berth.planner.plan.gateway import ENVOY_IMAGE, EdgePlan, GatewayPlan, KeyPlan, ModelRoute, RevisionShare, TlsPlan
 from berth.planner.plan.notes import Note, Severity
 from berth.planner.plan.places import Card, ClusterPlan, DataConnectionPlan, HostPlan, Local, Ssh, TolerationPlan
 from berth.planner.plan.replica import (
     POD_ADAPTERS,
-    Argument,
     EnginePlan,
     ExistingEngine,
     ImageEngine,
     Installation,
     InstancePlan,
-    PackagedEngine,
     PodPlan,
     ReplicaPlan,
     revision_name,
@@ -41,7 +40,6 @@ from berth.planner.verdict import CardVerdict, Verdict
 __all__ = [
     "ENVOY_IMAGE",
     "POD_ADAPTERS",
-    "Argument",
     "Card",
     "ClusterPlan",
     "DataConnectionPlan",
@@ -62,11 +60,11 @@ __all__ = [
     "MonitoringPlan",
     "Note",
     "OciWeights",
-    "PackagedEngine",
     "PathWeights",
     "Plan",
     "PodPlan",
     "PvcWeights",
+    "PythonPackages",
     "RandomWeights",
     "ReplicaPlan",
     "RevisionShare",

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from berth.catalogue.units import Bytes
+from berth.engines.contract import Arguments, Device, PythonPackages
 from berth.planner.plan.adopted import AdoptedPlan
 from berth.planner.plan.weights import HubWeights, Weights
 from berth.planner.verdict import ReplicaMemory
-
-Argument = str | int | float | bool | None
-"""The value of one engine flag; True is a bare flag, False its `--no-` form, None leaves the flag out."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackagedEngine:
-    """An engine installed from Python packages into an environment of its own.
-
-    `requirements` and `overrides` are pinned lines as uv reads them; `overlay` maps a path below site-packages to the
-    text of a file that is added there after the installation.
-    """
-
-    requirements: tuple[str, ...]
-    overrides: tuple[str, ...] = ()
-    overlay: Mapping[str, str] = field(default_factory=dict)
-    python: str = "3.11"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +27,7 @@ class ImageEngine:
     image: str
 
 
-Installation = PackagedEngine | ExistingEngine | ImageEngine
+Installation = PythonPackages | ExistingEngine | ImageEngine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +36,7 @@ class EnginePlan:
 
     name: Literal["vllm", "sglang", "tgi"]
     version: str
-    device: Literal["cuda", "cpu"]
+    device: Device
     installation: Installation
 
 
@@ -116,7 +100,7 @@ class ReplicaPlan:
     engine: EnginePlan
     weights: Weights
     served_names: tuple[str, ...]
-    arguments: Mapping[str, Argument | Sequence[str]]
+    arguments: Arguments
     environment: Mapping[str, str]
     secrets: Mapping[str, str]
     on_change: Literal["surge", "hold", "refuse"]
