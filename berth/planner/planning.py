@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from berth.catalogue import models
 from berth.catalogue.gpus import Gpu
@@ -20,6 +20,7 @@ from berth.planner.compatibility import compatibility
 from berth.planner.door import gateway, load, smoke
 from berth.planner.driver import wanted_version
 from berth.planner.facts import driver_of
+from berth.planner.host_memory import host_memory, room_for_second
 from berth.planner.hosts import host_plan
 from berth.planner.monitoring import monitoring
 from berth.planner.notes import refusal, remark, warning
@@ -91,12 +92,14 @@ def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts
     wanted = [(seat, version_of(seat), known[seat.model, seat.revision]) for seat in seats]
     sizes, verdicts = sized(wanted, slots, kinds, profile)
     unsized = [Sized(seat=seat, version=version_of(seat), shape=known[seat.model, seat.revision]) for seat in resting]
-    writer = Replicas(stack, profile, seats, verdicts, notes)
+    room = partial(room_for_second, all_of_them=sizes, stack=stack, facts=facts)
+    writer = Replicas(stack, profile, seats, verdicts, notes, host_room=room)
     replicas = tuple(writer.write(one, order) for order, one in enumerate(sizes))
     parked = tuple(writer.write(one, order) for order, one in enumerate(unsized, start=len(sizes)))
     door = gateway(stack, replicas, notes)
     notes += _compatibility(stack, sizes, facts)
     notes += _memory_notes(sizes, verdicts)
+    notes += host_memory(stack, sizes, facts)
     notes += advice(stack, sizes, slots, profile)
     notes += topology(sizes, facts)
     notes += pods(stack, facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from berth.catalogue.engine_versions import newest, release
@@ -12,6 +12,7 @@ from berth.engines.registry import ENGINES
 from berth.planner.adapters import adapters_of, hub_adapters
 from berth.planner.adoption import adopted
 from berth.planner.compatibility import Setup
+from berth.planner.host_memory import CPU_CACHE
 from berth.planner.notes import refusal, remark, warning
 from berth.planner.on_cluster import pod_of, resource_of, spare_cards
 from berth.planner.placement import Seat
@@ -35,8 +36,8 @@ from berth.spec.stack import Stack
 
 OnChange = Literal["surge", "hold", "refuse"]
 
-CPU_CACHE = Bytes(2**30)
-"""KV cache in bytes on a CPU where the stack file gives none: the engine's own default takes 4 GiB and more."""
+Room = Callable[[Sized], tuple[bool | None, str]]
+"""Whether there is room for a replica once more, and why; None where that is not known."""
 
 _DEFAULT_CONCURRENCY = 256
 """Requests at a time where neither the stack file nor the memory model says a number: vLLM's own default."""
@@ -53,13 +54,23 @@ def device_of(seat: Seat) -> Device:
 
 
 class Replicas:
-    """Writes sized replicas as the plan says them; what is wrong with them goes to `notes`."""
+    """Writes sized replicas as the plan says them; what is wrong with them goes to `notes`.
+
+    `host_room` says whether the memory of a replica's machine has room for it once more.
+    """
 
     def __init__(
-        self, stack: Stack, profile: str, seats: Sequence[Seat], cards: Sequence[CardVerdict], notes: list[Note]
+        self,
+        stack: Stack,
+        profile: str,
+        seats: Sequence[Seat],
+        cards: Sequence[CardVerdict],
+        notes: list[Note],
+        *,
+        host_room: Room,
     ) -> None:
         self._models, self._instances, self._profile, self._notes = stack.models, stack.instances, profile, notes
-        self._clusters = stack.clusters
+        self._clusters, self._host_room = stack.clusters, host_room
         self._spare = {name: spare_cards(name, said, seats) for name, said in stack.clusters.items()}
         self._cards = {(card.host, card.index): card for card in cards}
         self._rendered: dict[tuple[str, Intent], Rendered] = {}
@@ -174,7 +185,8 @@ class Replicas:
         least = min(mine, key=lambda card: card.free)
         left = f"{max(least.free, Bytes(0))} of gpu {least.index} are left"
         if least.free >= one.memory.used:
-            return True, f"a second {one.memory.used} fits beside it: {left}"
+            room, why = self._host_room(one)
+            return room, f"a second {one.memory.used} fits beside it: {left}" if room else why
         return False, f"a second {one.memory.used} does not fit beside it: {left}"
 
 

@@ -86,6 +86,10 @@ class Host(Section):
     """How the machine is reached: `local`, or `ssh` with its settings."""
     gpus: tuple[Gpus, ...] = ()
     """The machine's GPUs in the order of their indices; none means that engines run on its CPU."""
+    cores: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """CPU cores of the machine, for plans without access; what is found there comes first."""
+    memory: Size | None = None
+    """Memory of the machine (not of its GPUs), for plans without access; what is found there comes first."""
     runtime: Literal["process", "docker"] = "process"
     """What engines run as: supervised processes, or containers."""
     root: Text = "~/.local/share/berth"

@@ -366,6 +366,15 @@ def test_listening_ports() -> None:
     assert facts(ports=rows).ports == (22, 8000)
 
 
+@pytest.mark.parametrize(
+    ("limits", "memory"),
+    [("", 131072), ("\nmax", 131072), ("\n67108864", 65536), ("\n9223372036854771712", 131072)],
+    ids=["a machine", "a container without a limit", "one with", "one without, of the first version"],
+)
+def test_a_container_has_the_memory_that_it_may_use(limits: str, memory: int) -> None:
+    assert facts(memory=f"MemTotal:       131072 kB{limits}").memory == memory * 1024
+
+
 def test_an_answer_that_is_not_understood_leaves_the_others_alone() -> None:
     found = facts(files="nonsense", cores="many", pci="0000:18:00.0 0x030200 0x2330 nvidia")
     assert found.files == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from berth.facts.gathering.sections import Sections, lines, text
@@ -30,6 +31,7 @@ if [ -r /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8
   od -An -v -t u1 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
 elif has mokutil; then mokutil --sb-state; fi
 part memory; grep '^MemTotal:' /proc/meminfo
+for limit in memory.max memory/memory.limit_in_bytes; do cat "/sys/fs/cgroup/$limit" 2> /dev/null || :; done
 part cores; nproc || grep -c '^processor' /proc/cpuinfo
 part disks; within 10 df -Pkl || within 10 df -Pk
 part boot_id; cat /proc/sys/kernel/random/boot_id
@@ -88,7 +90,7 @@ def read(found: Sections, unread: dict[str, str]) -> dict[str, Any]:
         "container": container,
         "secure_boot": _secure_boot(found, in_container=container is not None),
         "cores": _number(text(found, "cores"), 1),
-        "memory": _memory(text(found, "memory")),
+        "memory": _memory(lines(found, "memory")),
         "disks": _disks(found),
         "boot_id": text(found, "boot_id"),
         "reboot_required": bool(text(found, "reboot")),
@@ -154,8 +156,11 @@ def _number(said: str, otherwise: int) -> int:
     return int(first[0]) if first and first[0].isdigit() else otherwise
 
 
-def _memory(said: str) -> int:
-    return _number(said.partition(":")[2], 0) * 1024
+def _memory(said: Sequence[str]) -> int:
+    """The machine's, or what a container of it may have: /proc/meminfo shows the former in both."""
+    total = _number("".join(said[:1]).partition(":")[2], 0) * 1024
+    limits = [int(line) for line in said[1:] if line.strip().isdigit()]
+    return min([total, *limits])
 
 
 def _disks(found: Sections) -> tuple[Disk, ...]:
