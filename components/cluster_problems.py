@@ -11,6 +11,8 @@ from berth.kubernetes.services import Service, services
 from berth.kubernetes.values import STACK_LABEL
 from berth.planner.plan import ClusterPlan, Plan, PvcWeights, S3Weights, TolerationPlan
 
+_KNATIVE = "serving.knative.dev/v1/Service"
+
 
 def cluster_problems(plan: Plan, found: Mapping[str, ClusterFacts]) -> list[str]:
     """A line for each problem: where, what is, what must be, what to do."""
@@ -31,6 +33,11 @@ def _problems(plan: Plan, cluster: ClusterPlan, facts: ClusterFacts) -> Iterator
     wanted = objects(plan, cluster.name, facts.kserve)
     lacking = list(_kinds(where, wanted, facts))
     yield from lacking
+    if cluster.mode == "knative" and _KNATIVE not in facts.kinds:
+        yield (
+            f"{where}.mode: is knative, and the cluster has no Service (serving.knative.dev/v1), must have it; install "
+            "Knative Serving there, or leave mode out"
+        )
     if not facts.namespace and not cluster.create_namespace:
         yield (
             f"{where}.namespace: {cluster.namespace} is not on the cluster, must be; "

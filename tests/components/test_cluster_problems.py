@@ -88,6 +88,11 @@ def test_a_cluster_that_has_all_is_no_problem() -> None:
             {},
             "models.granite on k: 1 of 2 replicas find 1 nvidia.com/gpu on one node, 0 are left; park or remove",
         ),
+        (
+            {"cluster": {"mode": "knative"}},
+            {},
+            "clusters.k.mode: is knative, and the cluster has no Service (serving.knative.dev/v1), must have it; install",
+        ),
         ({}, {"nodes": (Node(name="n"),)}, "models.granite on k: no node of the cluster has nvidia.com/gpu"),
         (
             {"cluster": {"tolerations": []}},

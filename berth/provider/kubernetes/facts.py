@@ -14,6 +14,8 @@ from berth.provider.kubernetes.connection import ClusterConnection
 
 _STACK = "dev.berth/stack"
 _MINE = "serving.kserve.io/inferenceservice"
+_OF_LLM = {"app.kubernetes.io/part-of": "llminferenceservice"}
+"""What KServe marks the pods of LLMInferenceServices with; app.kubernetes.io/name is then the service."""
 _NAMES_ALONE = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _FORBIDDEN = 403
 _KINDS: Mapping[str, str] = {
@@ -25,6 +27,7 @@ _KINDS: Mapping[str, str] = {
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
     "ServingRuntime": "/apis/serving.kserve.io/v1alpha1/namespaces/{}/servingruntimes",
     "InferenceService": "/apis/serving.kserve.io/v1beta1/namespaces/{}/inferenceservices",
+    "LLMInferenceService": "/apis/serving.kserve.io/v1alpha2/namespaces/{}/llminferenceservices",
     "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
     "Route": "/apis/route.openshift.io/v1/namespaces/{}/routes",
     "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes",
@@ -39,6 +42,8 @@ _GROUPS = (
     "route.openshift.io/v1",
     "gateway.networking.k8s.io/v1",
     "monitoring.coreos.com/v1",
+    "serving.knative.dev/v1",
+    "leaderworkerset.x-k8s.io/v1",
 )
 _CONTROLLERS = ("kserve", "redhat-ods-applications", "opendatahub")
 """The namespaces in which KServe's controller and its configuration are found."""
@@ -150,7 +155,8 @@ def _ours(pods: Sequence[Mapping[str, Any]], namespace: str) -> dict[str, dict[s
     found: dict[str, dict[str, dict[str, int]]] = {}
     for pod in pods:
         about, node = pod["metadata"], pod["spec"].get("nodeName")
-        service = about.get("labels", {}).get(_MINE)
+        labels = about.get("labels", {})
+        service = labels.get("app.kubernetes.io/name" if _OF_LLM.items() <= labels.items() else _MINE)
         if about["namespace"] == namespace and node and service:
             mine = found.setdefault(node, {}).setdefault(service, {})
             for name, amount in _cards(pod).items():

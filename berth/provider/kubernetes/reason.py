@@ -35,6 +35,9 @@ def _service(seen: Seen) -> Stuck | None:
     if kind in _MODEL_FAILURES:
         return Stuck(why=f"{_MODEL_FAILURES[kind]} ({message or kind})", patience_s=5)
     for event in _warnings(seen, "InferenceService"):
+        if event.get("reason") == "ServerlessModeRejected" and not seen.deployments:
+            why = "the cluster has no Knative Serving, which mode: knative needs; install it, or leave mode out"
+            return Stuck(why=why, patience_s=5)
         if event.get("reason") in {"InternalError", "UpdateFailed"} and not seen.deployments:
             return Stuck(why=f"KServe cannot make it: {_short(event)}", patience_s=10)
     return None

@@ -51,3 +51,25 @@ async def test_thousands_of_a_device_are_counted(requests: dict[str, str], free:
     assert found.nodes is not None
     assert [node.free for node in found.nodes] == [free]
     assert found.quotas == (Quota(name="q", resource=f"requests.{CARD}", most=1500, used=1000),)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"serving.kserve.io/inferenceservice": "qwen"},
+        {"app.kubernetes.io/part-of": "llminferenceservice", "app.kubernetes.io/name": "qwen"},
+    ],
+)
+async def test_cards_of_the_stacks_own_services_are_told_apart(labels: dict[str, str]) -> None:
+    mine = pod(**{CARD: "2"})
+    mine["metadata"] |= {"namespace": "llm", "labels": labels}
+    answers = {
+        "/version": {"gitVersion": "v1.36.3"},
+        "/api/v1/nodes": {"items": [NODE]},
+        "/api/v1/pods": {"items": [mine, pod(**{CARD: "1"})]},
+    }
+    with answering(answers) as kubeconfig:
+        api = Api("k", kubeconfig, None)
+        found = await cluster_facts(api, "llm")
+        await api.close()
+    assert found.ours == {"n": {"qwen": {CARD: 2}}}
