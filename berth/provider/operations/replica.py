@@ -82,7 +82,7 @@ class Replica(Operation[ReplicaWant]):
             "state": found.state,
             "definition": definition(found, seen, want.manager()),
             "traffic": traffic,
-            "spare": "left behind" if spare.run or spare.pid is not None else "none",
+            "spare": "left behind" if spare.there else "none",
         }
         if seen is not None:
             update |= {key: seen.about[key] for key in DECLARED if key in seen.about}
@@ -199,7 +199,7 @@ class Replica(Operation[ReplicaWant]):
         """Ends what a surge has beside the engine, once that has no requests any more."""
         second = have.second()
         found = await status(host.quietly(), second.service(), second.manager())
-        if not found.run and found.pid is None:
+        if not found.there:
             return
         seen = Service.parse(found.run)
         port = seen.about.get("port", second.port) if seen is not None else second.port

@@ -63,6 +63,11 @@ class Status:
     restarts: int = 0
 
     @property
+    def there(self) -> bool:
+        """Whether there is anything of it; of one whose update was killed it may be the first file alone."""
+        return any((self.run, self.runner, self.unit)) or self.pid is not None
+
+    @property
     def state(self) -> State:
         """The state in one word."""
         if self.pid is None:

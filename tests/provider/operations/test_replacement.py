@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from berth.gateway.endpoints import EndpointState, read_endpoints, state
-from berth.provider.connection import Connection
+from berth.provider.command import Command, Result
+from berth.provider.connection import Connection, OnLine
 from berth.provider.errors import BadInput, StartFailed
 from berth.provider.host import Host
 from berth.provider.replica import ReplicaWant
@@ -140,7 +141,7 @@ async def test_a_gap_that_the_stack_forbids_is_refused_before_anything_is_change
 
 
 class Death(BaseException):
-    """The provider's process is gone: nothing of it runs on, no handler of a failure either."""
+    """The provider's process is gone: nothing of it runs on, no handler of a failure either. Says before what."""
 
 
 class Mortal:
@@ -152,11 +153,11 @@ class Mortal:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
-    async def run(self, *arguments: Any, **more: Any) -> Any:
+    async def run(self, command: Command, on_line: OnLine | None = None) -> Result:
         self._left -= 1
         if self._left < 0:
-            raise Death
-        return await self._connection.run(*arguments, **more)
+            raise Death(command.says)
+        return await self._connection.run(command, on_line)
 
 
 def mortal(host: Host, last: int) -> Host:
@@ -185,18 +186,23 @@ async def changed(supervised: Site, engine: Any) -> tuple[ReplicaWant, ReplicaWa
 
 @pytest.mark.parametrize(("way", "step", "back"), EACH)
 async def test_an_update_that_died_is_finished_or_taken_back_by_the_next(
-    supervised: Site, changed: tuple[ReplicaWant, ReplicaWant], way: str, step: int, back: bool
+    supervised: Site,
+    changed: tuple[ReplicaWant, ReplicaWant],
+    way: str,
+    step: int,
+    back: bool,
+    *,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """`back` asks for the old engine again."""
     old, new = (want.model_copy(update={"on_change": way}) for want in changed)
     dying = mortal(supervised.host, step)
     try:
         await REPLICA.converge(dying, new, new)
-    except Death:
-        died = True
+    except Death as death:
+        record_property("died_before", str(death))
     else:
-        died = False
-    assert died or step >= COMMANDS[way] - 6, "the update ended before its death"
+        assert step >= COMMANDS[way] - 6, "the update ended before its death"
     if way == "surge":  # whoever died, somebody serves
         file = json.loads(await supervised.sh('cat -- "$1"', old.endpoints))
         assert read_endpoints(file)[0]
