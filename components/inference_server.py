@@ -27,6 +27,7 @@ from berth.provider.resources.serving import Replica
 from components.adopted_server import adopted_replica
 from components.docker import container
 from components.host import HostBase
+from components.place import HostPlace
 from components.traffic import traffic
 
 _LOCKS = "/run/lock"
@@ -109,6 +110,7 @@ class InferenceServer(pulumi.ComponentResource):
                 **traffic(plan, place, gateway),
                 address=plan.address,
                 container=boxed,
+                **_limits(plan, place),
                 on_change=plan.on_change,
                 why=plan.why,
                 spare_port=plan.spare_port,
@@ -183,6 +185,14 @@ class InferenceServer(pulumi.ComponentResource):
         path, file = self._host.docker.python(self.plan.engine.installation.image, self._host.place.hub_cache)
         needs.append(file)
         return path
+
+
+def _limits(plan: ReplicaPlan, place: HostPlace) -> Mapping[str, Any]:
+    """What an engine may use at most where systemd sees to it; a container's limits are the container's."""
+    said = plan.instance
+    if said is None or place.init != "systemd" or place.plan.runtime != "process":
+        return {}
+    return {"cpus": said.cpus or 0, "memory": int(said.memory or 0)}
 
 
 def _proof(smoke: SmokePlan | None) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The memory and the cores of the machines themselves: what engines keep there beside their cards.
+"""The memory of the machines themselves: what engines keep there beside their cards.
 
 Counted is what an engine holds for as long as it runs: weights that `cpu_offload` leaves there, KV cache that is moved
 there, swap space where a release has one, and all of an engine on the CPU; at least what its instance type keeps for
@@ -58,6 +58,11 @@ class Held:
         return f"{self.name} {' + '.join(f'{size} of {what}' for what, size in self.terms)}"
 
 
+def instance_of(one: Sized, stack: Stack) -> Instance | None:
+    """The instance type that a replica names; None where it names none."""
+    return stack.instances.get(one.seat.spec.instance or "")
+
+
 def held(one: Sized, instance: Instance | None = None) -> Held:
     """What a replica keeps of its machine's memory."""
     seat, terms = one.seat, [(what, size) for what, size in _terms(one) if size > 0]
@@ -82,10 +87,10 @@ def room_for_second(
 ) -> tuple[bool | None, str]:
     """Whether a replica's machine has memory for it once more, and why; None where it may or may not be enough."""
     host = one.seat.host
-    total, mine = memory_of(stack.hosts.get(host), facts.get(host)), held(one, _instance(one, stack))
+    total, mine = memory_of(stack.hosts.get(host), facts.get(host)), held(one, instance_of(one, stack))
     if not mine.least or total is None:
         return True, ""
-    there = [held(other, _instance(other, stack)) for other in all_of_them if other.seat.host == host]
+    there = [held(other, instance_of(other, stack)) for other in all_of_them if other.seat.host == host]
     least = total - sum(other.least for other in there) - mine.least
     most = total - sum(other.most for other in there) - mine.most
     left = Bytes(max(0, least + mine.least))
@@ -100,10 +105,8 @@ def host_memory(stack: Stack, sizes: Sequence[Sized], facts: Mapping[str, HostFa
         total = memory_of(host, facts.get(name))
         yield from _declared(name, host, facts.get(name))
         yield from _memory(name, total, there, stack)
-        yield from _cores(name, facts[name].cores if name in facts else host.cores, there, stack)
         if total is not None:
             yield from _swap(there, total)
-    yield from _limits(sizes, stack)
 
 
 def _terms(one: Sized) -> Iterator[tuple[str, Bytes]]:
@@ -151,22 +154,16 @@ def _amount(value: Any, otherwise: float = 0) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else otherwise
 
 
-def _instance(one: Sized, stack: Stack) -> Instance | None:
-    return stack.instances.get(one.seat.spec.instance or "")
-
-
 def _declared(name: str, host: Host, found: HostFacts | None) -> Iterator[Note]:
     """What is declared counts in plans without access, so that it had better be true."""
     if found is None:
         return
     if host.memory is not None and found.memory and not 0.9 <= host.memory / found.memory <= 1.1:
         yield warning(f"hosts.{name}.memory", f"is {host.memory}, the host has {Bytes(found.memory)}, which counts")
-    if host.cores is not None and host.cores != found.cores:
-        yield warning(f"hosts.{name}.cores", f"is {host.cores}, the host has {found.cores}, which counts")
 
 
 def _memory(name: str, total: Bytes | None, there: Sequence[Sized], stack: Stack) -> Iterator[Note]:
-    holders = [found for one in there if (found := held(one, _instance(one, stack))).least]
+    holders = [found for one in there if (found := held(one, instance_of(one, stack))).least]
     least, most = (Bytes(sum(getattr(one, bound) for one in holders)) for bound in ("least", "most"))
     where, who = f"hosts.{name}.memory", ", ".join(map(str, holders))
     if total is None:
@@ -210,27 +207,6 @@ def _cure(there: Sequence[Sized], excess: Bytes) -> str:
     return "use fewer replicas there, or another host"
 
 
-def _cores(name: str, cores: int | None, there: Sequence[Sized], stack: Stack) -> Iterator[Note]:
-    """Cores that instance types keep, and limits that a machine cannot have."""
-    kept = [(one, instance) for one in there if (instance := _instance(one, stack)) is not None]
-    where = f"hosts.{name}.cores"
-    if cores is None:
-        if kept:
-            yield remark(where, f"are not known, {_number(sum(said.cpu for _, said in kept))} are kept for replicas")
-        return
-    total = sum(said.cpu for _, said in kept)
-    if total > cores:
-        who = ", ".join(f"{one.seat.name} {_number(said.cpu)}" for one, said in kept)
-        text = f"are {cores}, {_number(total)} are kept ({who}), must be enough for all"
-        yield refusal(where, f"{text}; lower cpu of an instance, or use fewer replicas")
-    for one, said in kept:
-        if said.cpu_limit is not None and said.cpu_limit > cores and one.seat.in_container and not one.seat.index:
-            text = (
-                f"is {one.seat.spec.instance} with a cpu_limit of {_number(said.cpu_limit)}, {name} has {cores} cores"
-            )
-            yield refusal(f"{one.seat.where}.instance", f"{text}; Docker refuses more; lower it")
-
-
 def _swap(there: Sequence[Sized], total: Bytes) -> Iterator[Note]:
     """Releases that look at their swap space and never use it."""
     for one in there:
@@ -246,19 +222,3 @@ def _swap(there: Sequence[Sized], total: Bytes) -> Iterator[Note]:
                 f"{_SWAP_LIMIT:.0%} of the machine's {total}, although it never uses it"
             )
             yield refusal(f"{one.seat.where}.unchecked_args", text)
-
-
-def _limits(sizes: Sequence[Sized], stack: Stack) -> Iterator[Note]:
-    """Instance types that end what they are for."""
-    for one in sizes:
-        said = _instance(one, stack)
-        if said is None or said.memory_limit is None or one.seat.index:
-            continue
-        needs = held(one)
-        if needs.least > said.memory_limit:
-            text = f"is {one.seat.spec.instance}, whose memory_limit of {said.memory_limit} is less than what it keeps"
-            yield refusal(f"{one.seat.where}.instance", f"{text} ({needs}); raise it, or keep less there")
-
-
-def _number(value: float) -> str:
-    return f"{value:g}"

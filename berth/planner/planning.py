@@ -22,6 +22,7 @@ from berth.planner.driver import wanted_version
 from berth.planner.facts import driver_of
 from berth.planner.host_memory import host_memory, room_for_second
 from berth.planner.hosts import host_plan
+from berth.planner.instances import instances
 from berth.planner.monitoring import monitoring
 from berth.planner.notes import refusal, remark, warning
 from berth.planner.on_cluster import clusters
@@ -100,6 +101,7 @@ def _decide(stack: Stack, name: str, profile: str, facts: Mapping[str, HostFacts
     notes += _compatibility(stack, sizes, facts)
     notes += _memory_notes(sizes, verdicts)
     notes += host_memory(stack, sizes, facts)
+    notes += instances(stack, sizes, facts)
     notes += advice(stack, sizes, slots, profile)
     notes += topology(sizes, facts)
     notes += pods(stack, facts)

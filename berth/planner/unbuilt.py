@@ -62,8 +62,6 @@ def _runtimes(stack: Stack, revision: Revision) -> set[str]:
 
 
 def _on_hosts(name: str, revision: Revision, runtimes: set[str]) -> Iterator[tuple[str, str]]:
-    if revision.instance is not None and "process" in runtimes:
-        yield f"models.{name}.instance", f"an instance type of a process {_YET}; one of a container can"
     if revision.source.kind in {"s3", "oci"}:
         yield f"models.{name}.source", f"{revision.source.kind} weights on a host: {_YET}; hub and path can"
     if revision.engine.name == "tgi" and "process" in runtimes:

@@ -18,7 +18,7 @@ DECLARED = (
 )
 """What the start script carries along, to be read back from it."""
 
-LATER = ("image", "address")
+LATER = ("image", "address", "cpus", "memory")
 
 GUIDES = frozenset(
     {"on_change", "why", "spare_port", "hold_limit_s", "prompts", "asks", "answer_timeout_s"},
@@ -37,7 +37,8 @@ class ReplicaWant(Supervision):
     environment. `locks` are files, one for each card, held while it starts. `endpoints` is the gateway's file of this
     revision's engines and `admin_port` the gateway's admin interface (both empty without a gateway). `image` is the id
     of the container's image, so that one that moved under its name is a change. `secrets` are values by the name of the
-    variable that has them, which reach the engine through files. `address` is where `port` listens.
+    variable that has them, which reach the engine through files. `address` is where `port` listens. `cpus` and `memory`
+    (in bytes) are what a process may use at most, 0 all there is; a container has limits of its own.
 
     How it is replaced is no part of what it is, so that a change of these alone is none (see `GUIDES`): `on_change` is
     the way, `why` the figures it was chosen by, `spare_port` where a second engine listens meanwhile (0: there can be
@@ -72,6 +73,8 @@ class ReplicaWant(Supervision):
     image: str = ""
     secrets: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = {}
     address: str = _LOOPBACK
+    cpus: float = 0
+    memory: int = 0
     state: Literal["running", "starting", "outdated", "stopped"] = "running"
     definition: Literal["as declared", "edited by hand", "missing"] = "as declared"
     traffic: TrafficState = "serving"
@@ -111,6 +114,8 @@ class ReplicaWant(Supervision):
             about={key: getattr(self, key) for key in DECLARED} | self._later(),
             secrets=tuple(sorted(self.secrets)),
             container=self.container,
+            cpus=self.cpus,
+            memory=self.memory,
         )
 
     def _later(self) -> dict[str, object]:

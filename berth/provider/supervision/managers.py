@@ -182,6 +182,8 @@ class Systemd(_OnHost):
                 "RestartSec=2",
                 "KillMode=mixed",
                 f"TimeoutStopSec={service.stop_timeout_s + _GRACE_S}",
+                *([f"CPUQuota={service.cpus:.0%}"] if service.cpus else []),
+                *([f"MemoryMax={service.memory}"] if service.memory else []),
                 "StandardOutput=null",  # the run script opens the log itself
                 "StandardError=journal",
                 "",

@@ -14,6 +14,8 @@ from berth.provider.docker.container import Container
 RUNNER = importlib.resources.files(__package__).joinpath("runner.sh").read_text()
 """The script that starts every service; it says itself what it does."""
 
+_LATER = ("secrets", "container", "cpus", "memory")
+
 _HEAD = "# Written by Berth; change the stack file instead: what is changed here shows as drift."
 
 
@@ -24,8 +26,9 @@ class Service(BaseModel):
     `working_directory` as its folder. `locks` are files that it holds, one for each card, from its start until it is
     ready; `ready` is a command that ends with 0 once it is (empty: at once), `ready_limit_s` when it gives the locks up
     without. Times are in seconds. With `container` it runs in one, which keeps what it writes in place of `log`.
-    `secrets` are variables whose values lie in files of these names below `folder/secrets`. `about` is carried along
-    for whoever reads the definition back.
+    `secrets` are variables whose values lie in files of these names below `folder/secrets`. `cpus` are the cores and
+    `memory` the bytes that it may use at most (0: all there are) where systemd keeps it; a container has limits of its
+    own. `about` is carried along for whoever reads the definition back.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +48,8 @@ class Service(BaseModel):
     about: dict[str, object] = {}
     secrets: tuple[str, ...] = ()
     container: Container | None = None
+    cpus: float = 0
+    memory: int = 0
 
     @property
     def run_path(self) -> str:
@@ -56,9 +61,7 @@ class Service(BaseModel):
         exports = [f"export {key}={shlex.quote(value)}" for key, value in sorted(self.environment.items())]
         exports += [f'{key}=$(cat -- "$folder/secrets/{key}") && export {key} || exit 1' for key in self.secrets]
         # Left out where they say nothing, so that a definition from before there were any is still the same.
-        plain = self.model_dump(
-            mode="json", exclude={key for key in ("secrets", "container") if not getattr(self, key)}
-        )
+        plain = self.model_dump(mode="json", exclude={key for key in _LATER if not getattr(self, key)})
         return "\n".join(
             [
                 "#!/bin/sh",

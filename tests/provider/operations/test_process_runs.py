@@ -33,6 +33,19 @@ async def test_it_runs_as_declared_and_is_left_alone_afterwards(place: Site) -> 
     assert await place.pid(want) == pid
 
 
+async def test_limits_hold_where_systemd_keeps_it(place: Site) -> None:
+    want = place.replica(cpus=0.5, memory=512 * 2**20)
+    await REPLICA.converge(place.host, want, want)
+    assert await REPLICA.observe(place.host, want) == want
+    if place.supervision["init"] == "systemd":
+        unit = f"{place.supervision['unit_prefix']}-one.service"
+        shown = await place.sh('systemctl show --property=CPUQuotaPerSecUSec --property=MemoryMax "$1"', unit)
+        assert sorted(shown.splitlines()) == ["CPUQuotaPerSecUSec=500ms", "MemoryMax=536870912"]
+    more = want.model_copy(update={"memory": 2**30})
+    assert REPLICA.differing(more, await REPLICA.observe(place.host, more)) == ["memory"]
+    await REPLICA.converge(place.host, None, want)
+
+
 async def test_a_change_restarts_it_and_it_alone(place: Site) -> None:
     one, other = place.process("one"), place.process("other")
     for want in (one, other):

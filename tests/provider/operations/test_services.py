@@ -17,7 +17,7 @@ from berth.provider.operations.replica import Replica, ReplicaWant
 from berth.provider.operations.supervisor import Supervisor, SupervisorWant
 from berth.provider.operations.workspace import Workspace, WorkspaceWant
 from berth.provider.supervision.managers import _UPDATE
-from berth.provider.supervision.service import RUNNER
+from berth.provider.supervision.service import RUNNER, Service
 
 CONTROL = ("/w/env/bin/supervisorctl", "-c", "/w/supervisor/supervisord.conf")
 UNDER: dict[str, dict[str, Any]] = {
@@ -166,6 +166,27 @@ def test_each_state_of_a_process_is_answered_by_its_steps(
     assert [command.stdin for command in commands if command.stdin] == (
         [command.stdin for command in written(want)] if "write" in steps else []
     )
+
+
+@pytest.mark.parametrize(
+    ("limits", "lines"),
+    [
+        ({}, []),
+        ({"cpus": 6, "memory": 24 * 2**30}, ["CPUQuota=600%", "MemoryMax=25769803776"]),
+        ({"cpus": 0.5}, ["CPUQuota=50%"]),
+    ],
+)
+def test_limits_are_in_the_unit_and_read_back_from_the_script(limits: dict[str, Any], lines: list[str]) -> None:
+    about = {"name": "it", "model": "it", "revision": "main", "engine": "vllm", "version": "0.32.0", "device": "cpu"}
+    places = {"host": "box", "environment": "/e", "folder": "/w/services/it", "log": "/w/log/it.log", "port": 1}
+    more = {"served_names": ["it"], "start_timeout_s": 7, "stop_timeout_s": 7}
+    want = ReplicaWant.model_validate({**about, **places, **more, **UNDER["systemd"], **limits})
+    unit = want.manager().unit(want.service())
+    assert [line for line in unit.splitlines() if line.startswith(("CPUQuota", "MemoryMax"))] == lines
+    seen = Service.parse(want.service().render())
+    assert seen == want.service()
+    assert {key: seen.about[key] for key in ("cpus", "memory") if key in seen.about} == limits
+    assert ('"memory"' in want.service().render()) is ("memory" in limits), "what says nothing changes no definition"
 
 
 @pytest.mark.parametrize("init", ["supervisord", "systemd"])
