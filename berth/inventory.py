@@ -94,18 +94,15 @@ def of_stack(host: str, name: str | None, project: Project | None = None) -> Inv
     return _asked(host, settings(said, where, project), _connection(said))
 
 
-def of_machine(user: str, address: str, name: str, given: Mapping[str, Any]) -> Inventory:
+def of_machine(ssh: Mapping[str, Any], name: str) -> Inventory:
     """Asks a machine that no stack file has to know; see `berth.record.of_machine`.
 
     Raises:
         CannotImport: no engine runs there.
         ProviderError: it does not answer.
     """
-    ssh = {"host": address, "user": user, **{key: value for key, value in given.items() if value is not None}}
-    if ssh.get("port") == 22:
-        del ssh["port"]
     found = HostSettings.model_validate({"connection": {"ssh": ssh}, "workspace": "."})
-    return _asked(name or "box", found, {"ssh": ssh})
+    return _asked(name, found, {"ssh": {**ssh}})
 
 
 def _connection(host: HostSpec) -> Any:

@@ -77,24 +77,20 @@ def of_stack(host: str, stack: str | None, project: Project | None = None) -> Re
     return _recorded(host, settings(said, name, project), name, project, _names(said))
 
 
-def of_machine(
-    user: str, address: str, name: str, given: Mapping[str, Any], *, stack: str, project: Project | None = None
-) -> Recording:
+def of_machine(ssh: Mapping[str, Any], name: str | None, *, stack: str, project: Project | None = None) -> Recording:
     """Asks a machine that no stack file has to know.
 
     Args:
-        user: who logs in.
-        address: its name or address.
-        name: what the file is called; empty takes the address.
-        given: further settings of the connection, as a stack file has them.
+        ssh: the way to it, as a stack file has it under `ssh`.
+        name: what the file is called; None takes the address.
         stack: the stack that the facts are for.
         project: the project; this package's own when absent.
 
     Raises:
         ProviderError: it does not answer.
     """
-    ssh = {"host": address, "user": user, **{key: value for key, value in given.items() if value is not None}}
     way = HostSettings.model_validate({"connection": {"ssh": ssh}, "workspace": "."})
+    address = str(ssh["host"])
     called = "".join(letter if letter in _NAME_LETTERS else "-" for letter in (name or address).lower())
     return _recorded(called, way, stack, project or Project.here(), {address, address.partition(".")[0]})
 

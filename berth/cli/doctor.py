@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from berth.cli.saying import WrongInput
+from berth.cli.options import Profile, StackFile
+from berth.cli.saying import WRONG_INPUT, failing
 
 
 class Answer(StrEnum):
@@ -20,11 +21,9 @@ class Answer(StrEnum):
 
 
 def doctor(
-    stack: Annotated[str, typer.Argument(metavar="STACK", help="A name in stacks/, or the path of a stack file.")],
+    stack: StackFile,
     *,
-    profile: Annotated[
-        str | None, typer.Option(help="Which of the models' shares applies; left out, the stack file's own.")
-    ] = None,
+    profile: Profile = None,
     form: Annotated[Answer, typer.Option("--format", help="json is for programs.")] = Answer.TEXT,
 ) -> None:
     """Look at every host of a stack, and say what is well, what is not and what to do; nothing is changed.
@@ -36,10 +35,8 @@ def doctor(
     from berth.examination import examine
     from berth.spec import SpecError
 
-    try:
+    with failing(review.NoSuchStack, SpecError, code=WRONG_INPUT):
         found = examine(review.find(stack), profile)
-    except (review.NoSuchStack, SpecError) as error:
-        raise WrongInput(str(error)) from None
     if form is Answer.JSON:
         sys.stdout.write(doctoring.to_json(found) + "\n")
     else:

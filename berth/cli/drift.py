@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from berth.cli.saying import WRONG_INPUT, WrongInput, complain
+from berth.cli.options import StackName
+from berth.cli.saying import WRONG_INPUT, failing, writing
 
 
 def drift(
-    stack: Annotated[str, typer.Argument(metavar="STACK", help="The stack's name: stacks/STACK.yaml describes it.")],
+    stack: StackName,
     *,
     output: Annotated[Path | None, typer.Option(help="Write the report to this file too, as Markdown.")] = None,
 ) -> None:
@@ -24,16 +25,10 @@ def drift(
     from berth.drift import drift as look
     from berth.lifecycle.errors import LifecycleError
 
-    try:
+    with failing(LifecycleError, code=WRONG_INPUT):
         found = look(stack)
-    except LifecycleError as error:
-        for line in str(error).splitlines():  # Pulumi says why in lines of its own
-            complain(line)
-        raise typer.Exit(WRONG_INPUT) from None
     sys.stdout.write(found.said)
     if output is not None:
-        try:
+        with writing("--output", output):
             output.write_text(found.markdown, encoding="utf-8")
-        except OSError as error:
-            raise WrongInput(f"{output}: cannot be written ({error.strerror}); name another for --output") from None
     raise typer.Exit(1 if found.drifted else 0)

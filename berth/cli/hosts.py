@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from berth.cli.saying import WrongInput, complain
+from berth.cli.options import HostKey, KeyFile, SshPort, WhoseHost, ssh_of
+from berth.cli.saying import FAILED, WRONG_INPUT, WrongInput, complain, failing
 
 
 def hostkey(
@@ -33,26 +33,21 @@ def hostkey(
     from berth.provider.connection.hostkey import fetch
     from berth.provider.errors import ProviderError
 
-    try:
+    with failing(ProviderError):
         key = asyncio.run(fetch(host, port=port, proxy_jump=proxy_jump))
-    except ProviderError as error:
-        complain(str(error))
-        raise typer.Exit(1) from None
     sys.stdout.write(key.text(host))
 
 
 def facts(
     host: Annotated[str, typer.Argument(metavar="HOST", help="A host of a stack file, or a machine as USER@HOST.")],
     *,
-    stack: Annotated[
-        str | None, typer.Option(help="The stack whose host it is; left out, the one whose file has it.")
+    stack: WhoseHost = None,
+    host_key: HostKey = None,
+    port: SshPort = None,
+    key_file: KeyFile = None,
+    name: Annotated[
+        str | None, typer.Option(help="For USER@HOST: what the file is called; left out, its address.")
     ] = None,
-    host_key: Annotated[
-        str | None, typer.Option(help="For USER@HOST: its public key, as `berth hostkey` prints it.")
-    ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="For USER@HOST: its SSH port.")] = 22,
-    key_file: Annotated[Path | None, typer.Option(help="For USER@HOST: the private key to log in with.")] = None,
-    name: Annotated[str, typer.Option(help="For USER@HOST: what the file is called; left out, its address.")] = "",
     show: Annotated[bool, typer.Option("--show", help="Print what would be recorded, and write nothing.")] = False,
 ) -> None:
     """Record what a machine is in stacks/facts/STACK/HOST.json, for plans without access to it.
@@ -66,21 +61,15 @@ def facts(
     from berth.provider.errors import ProviderError
     from berth.record import CannotRecord, of_machine, of_stack
 
-    user, at, address = host.rpartition("@")
-    given = {"host_key": host_key, "port": port, "key_file": None if key_file is None else str(key_file.resolve())}
-    if at and stack is None and not show:
+    ssh = ssh_of(host, host_key=host_key, port=port, key_file=key_file, name=name)
+    if ssh is not None and stack is None and not show:
         raise WrongInput(f"{host}: its stack is not said, must be; say --stack NAME, or --show to print it alone")
-    try:
-        recording = of_machine(user, address, name, given, stack=stack or "") if at else of_stack(host, stack)
+    with failing(CannotRecord, code=WRONG_INPUT), failing(LifecycleError, ProviderError):
+        recording = of_stack(host, stack) if ssh is None else of_machine(ssh, name, stack=stack or "")
         if show:
             sys.stdout.write(recording.text)
             return
         recording.write()
-    except CannotRecord as error:
-        raise WrongInput(str(error)) from None
-    except (LifecycleError, ProviderError) as error:
-        complain(str(error))
-        raise typer.Exit(1) from None
     sys.stdout.write(f"{recording.path.name}: {recording.summary}\n")
     for what, why in recording.facts.unread.items():
         sys.stdout.write(f"not read: {what}: {why}\n")
@@ -104,7 +93,7 @@ def forget(
     from berth.forget import forgetting
     from berth.lifecycle.errors import LifecycleError
 
-    try:
+    with failing(LifecycleError):
         found = forgetting(host, stack)
         if not found.dropped:
             sys.stdout.write(f"stack {stack}: its state knows nothing of host {host}\n")
@@ -113,11 +102,8 @@ def forget(
         sys.stdout.write("\n".join(found.lines) + "\n")
         if not yes and not sys.stdin.isatty():
             complain("nobody can be asked without a terminal; say --yes if they are to be dropped")
-            raise typer.Exit(1)
+            raise typer.Exit(FAILED)
         if not yes:
             typer.confirm(f"Forget {host}?", abort=True)
         found.apply()
-    except LifecycleError as error:
-        complain(str(error))
-        raise typer.Exit(1) from None
     sys.stdout.write(f"stack {stack}: forgot host {host}\n")

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from berth.cli.saying import WrongInput, complain
+from berth.cli.options import HostKey, KeyFile, SshPort, WhoseHost, ssh_of
+from berth.cli.saying import WRONG_INPUT, WrongInput, failing
 
 
 def bring_in(
@@ -17,15 +18,13 @@ def bring_in(
         str, typer.Argument(metavar="HOST", help="A host of a stack file, a machine as USER@HOST, or local.")
     ],
     *,
-    stack: Annotated[
-        str | None, typer.Option(help="The stack whose host it is; left out, the one whose file has it.")
+    stack: WhoseHost = None,
+    host_key: HostKey = None,
+    port: SshPort = None,
+    key_file: KeyFile = None,
+    name: Annotated[
+        str | None, typer.Option(help="For USER@HOST: what the stack file calls it; left out, box.")
     ] = None,
-    host_key: Annotated[
-        str | None, typer.Option(help="For USER@HOST: its public key, as `berth hostkey` prints it.")
-    ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="For USER@HOST: its SSH port.")] = 22,
-    key_file: Annotated[Path | None, typer.Option(help="For USER@HOST: the private key to log in with.")] = None,
-    name: Annotated[str, typer.Option(help="For USER@HOST: what the stack file calls it; left out, box.")] = "",
     output: Annotated[
         Path | None, typer.Option(help="The stack file, such as stacks/box.yaml; left out, it is printed.")
     ] = None,
@@ -42,18 +41,14 @@ def bring_in(
     from berth.provider.errors import ProviderError
     from berth.spec import SpecError
 
-    user, at, address = host.rpartition("@")
-    given = {"host_key": host_key, "port": port, "key_file": None if key_file is None else str(key_file.resolve())}
-    try:
-        found = of_machine(user, address, name, given) if at else of_stack(host, stack)
+    ssh = ssh_of(host, host_key=host_key, port=port, key_file=key_file, name=name)
+    if ssh is not None and stack is not None:
+        raise WrongInput(f"--stack: is given for {host}, goes with a host of a stack file alone; leave one of them out")
+    with failing(CannotImport, SpecError, code=WRONG_INPUT), failing(LifecycleError, ProviderError):
+        found = of_stack(host, stack) if ssh is None else of_machine(ssh, name or "box")
         if output is None:
             sys.stdout.write(found.text)
             return
         found.write(output)
-    except (CannotImport, SpecError) as error:
-        raise WrongInput(str(error)) from None
-    except (LifecycleError, ProviderError) as error:
-        complain(str(error))
-        raise typer.Exit(1) from None
     sys.stdout.write(f"{output}: {', '.join(found.imported.models)}\n")
     sys.stdout.write(f"Look through it, then: berth plan {output}\n")

@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
 
 import typer
 
-from berth.cli.saying import complain
+from berth.cli.options import StackName
+from berth.cli.saying import failing
 
-Name = Annotated[str, typer.Argument(metavar="STACK", help="The stack's name: stacks/STACK.yaml describes it.")]
 
-
-def up(stack: Name = "dev") -> None:
+def up(stack: StackName = "dev") -> None:
     """Bring a stack up, get what that needs first, and say how to use it.
 
     Exit codes: 0 it is up, else that of what failed.
@@ -23,7 +21,7 @@ def up(stack: Name = "dev") -> None:
     raise typer.Exit(lifecycle.up(stack))
 
 
-def down(stack: Name = "dev") -> None:
+def down(stack: StackName = "dev") -> None:
     """Take down what a stack made on its hosts; downloads and caches stay.
 
     Exit codes: 0 it is down, else that of what failed.
@@ -33,13 +31,10 @@ def down(stack: Name = "dev") -> None:
     raise typer.Exit(lifecycle.down(stack))
 
 
-def env(stack: Name = "dev") -> None:
+def env(stack: StackName = "dev") -> None:
     """Print what a shell needs for plain pulumi in this project: eval "$(berth env)"."""
     from berth import lifecycle
     from berth.lifecycle.errors import LifecycleError
 
-    try:
+    with failing(LifecycleError):
         sys.stdout.write(lifecycle.print_env(stack))
-    except LifecycleError as error:
-        complain(str(error))
-        raise typer.Exit(1) from None

@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 import typer
 
-from berth.cli.saying import WRONG_INPUT, WrongInput, complain
+from berth.cli.options import Profile
+from berth.cli.saying import WRONG_INPUT, WrongInput, complain, failing, writing
 
 if TYPE_CHECKING:
     from berth.planner.plan import Plan
@@ -39,9 +40,7 @@ def plan(
         str | None, typer.Argument(metavar="[STACK]", help="A name in stacks/, or the path of a stack file.")
     ] = None,
     *,
-    profile: Annotated[
-        str | None, typer.Option(help="Which of the models' shares applies; left out, the stack file's own.")
-    ] = None,
+    profile: Profile = None,
     form: Annotated[
         Format, typer.Option("--format", help="json is for programs, the others are for people.")
     ] = Format.TEXT,
@@ -101,10 +100,8 @@ def _review(stack: str | None, profile: str | None, *, online: bool) -> list[Rev
     """The one stack, or all of them when none is named."""
     from berth import review
 
-    try:
+    with failing(review.NoSuchStack, code=WRONG_INPUT):
         paths = review.everything() if stack is None else [review.find(stack)]
-    except review.NoSuchStack as error:
-        raise WrongInput(str(error)) from None
     reader = review.online() if online else None
     return [review.review(path, profile, reader) for path in paths]
 
@@ -122,13 +119,11 @@ def _beside(
     if pictures is None:
         return found
     drawn = [one for one in found if one.plan is not None and one.plan.cards]
-    try:
+    with writing("--pictures", pictures):
         pictures.mkdir(parents=True, exist_ok=True)
         for one in drawn:
             if one.plan is not None:
                 (pictures / f"{one.stack}.svg").write_text(to_svg(one.plan), encoding="utf-8")
-    except OSError as error:
-        raise WrongInput(f"{pictures}: cannot be written ({error.strerror}); name another for --pictures") from None
     return [replace(one, picture=f"{pictures.name}/{quote(one.stack)}.svg") if one in drawn else one for one in found]
 
 
@@ -201,9 +196,5 @@ def _write(text: str | None, output: Path | None) -> None:
     if output is None:
         sys.stdout.write(text)
         return
-    try:
+    with writing("--output", output):
         output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise WrongInput(
-            f"{output}: cannot be written ({error.strerror}); name a file in a folder that exists"
-        ) from None

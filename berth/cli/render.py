@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from berth.cli.saying import WrongInput, complain
+from berth.cli.options import Profile, StackFile
+from berth.cli.saying import FAILED, WRONG_INPUT, WrongInput, complain, failing, writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,16 +22,11 @@ if TYPE_CHECKING:
 _OURS = re.compile(r"\d{3}-[a-z]+-[a-z0-9.-]+\.yaml")
 """The files of an earlier rendering, which this one replaces."""
 
-REFUSED = 1
-"""The exit code where a plan or its objects cannot work."""
-
 
 def render(
-    stack: Annotated[str, typer.Argument(metavar="STACK", help="A name in stacks/, or the path of a stack file.")],
+    stack: StackFile,
     *,
-    profile: Annotated[
-        str | None, typer.Option(help="Which of the models' shares applies; left out, the stack file's own.")
-    ] = None,
+    profile: Profile = None,
     cluster: Annotated[
         str | None, typer.Option(help="The cluster of the stack file; left out, every one that it has.")
     ] = None,
@@ -47,10 +43,8 @@ def render(
     from berth import review
     from berth.kubernetes import objects, problems, to_yaml
 
-    try:
+    with failing(review.NoSuchStack, code=WRONG_INPUT):
         reviewed = review.review(review.find(stack), profile)
-    except review.NoSuchStack as error:
-        raise WrongInput(str(error)) from None
     if reviewed.plan is None:
         raise WrongInput("\n".join(reviewed.problems))
     plan = reviewed.plan
@@ -60,7 +54,7 @@ def render(
     if stopping := [*map(str, plan.refusals), *wrong]:
         for line in stopping:
             complain(line)
-        raise typer.Exit(REFUSED)
+        raise typer.Exit(FAILED)
     if output is not None:
         _write(found, output)
     else:
@@ -82,7 +76,7 @@ def _write(found: Mapping[str, Sequence[Object]], folder: Path) -> None:
 
     for name, made in found.items():
         here = folder / name
-        try:
+        with writing("--output", here):
             here.mkdir(parents=True, exist_ok=True)
             if strange := [path.name for path in here.iterdir() if _OURS.fullmatch(path.name) is None]:
                 raise WrongInput(f"{here}: holds {strange[0]}, must be empty or rendered before; name another folder")
@@ -90,6 +84,4 @@ def _write(found: Mapping[str, Sequence[Object]], folder: Path) -> None:
                 path.unlink()
             for number, one in enumerate(made):
                 (here / file_name(number, one)).write_text(to_yaml([one]), encoding="utf-8")
-        except OSError as error:
-            raise WrongInput(f"{here}: cannot be written ({error.strerror}); name a folder that can") from None
         sys.stdout.write(f"{here}: {len(made)} objects\n")

@@ -75,6 +75,8 @@ def test_a_machine_that_no_stack_knows(project: Path, ssh_server: Sshd) -> None:
         (("box",), "host box: stacks one, two have it; say --stack"),
         (("bix",), "host bix: no stack file declares it"),
         (("box", "--stack", "three"), "stack three: the file: cannot be read"),
+        (("box", "--port", "2222"), "--port: is given for box, goes with USER@HOST alone; leave one of them out"),
+        (("@box", "--show"), "@box: must be USER@HOST, or a host of a stack file; name both"),
     ],
 )
 def test_what_cannot_be_recorded(project: Path, arguments: tuple[str, ...], said: str) -> None:
