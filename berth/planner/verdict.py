@@ -53,9 +53,9 @@ class ReplicaMemory:
     verdict: Verdict
     reasons: tuple[str, ...] = ()
     suggestions: tuple[str, ...] = ()
-    least: Bytes = Bytes(0)  # noqa: RUF009  # what it surely holds once started: activations come and go
-    needed_kv: Bytes = Bytes(0)  # noqa: RUF009  # KV cache that the declared context and concurrency need
-    margin: Bytes = Bytes(0)  # noqa: RUF009  # room left over what must fit, in the tightest respect; may be negative
+    least: Bytes = Bytes(0)  # what it surely holds once started: activations come and go
+    needed_kv: Bytes = Bytes(0)  # KV cache that the declared context and concurrency need
+    margin: Bytes = Bytes(0)  # room left over what must fit, in the tightest respect; may be negative
 
 
 @dataclass(frozen=True, kw_only=True)
