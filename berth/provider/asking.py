@@ -7,7 +7,7 @@ import json
 import struct
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,13 +44,32 @@ class Streamed:
         }
 
 
-class Client:
-    """Asks one gateway; its methods block."""
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How something is reached that speaks OpenAI's API; `url` ends in /v1.
 
-    def __init__(self, url: str, key: str, timeout_s: float) -> None:
-        self._url = url
+    `pod` is the pod behind it, on a cluster. There the key travels in a header of its own: an API server takes the
+    usual one for itself.
+    """
+
+    url: str
+    pod: str = ""
+    open: Callable[[], requests.Session] = session
+
+    def headers(self, key: str) -> dict[str, str]:
+        """What carries a key there; nothing where none is asked."""
+        if not key:
+            return {}
+        return {"x-api-key": key} if self.pod else {"Authorization": f"Bearer {key}"}
+
+
+class Client:
+    """Asks one gateway or engine; its methods block."""
+
+    def __init__(self, way: Way, key: str, timeout_s: float) -> None:
+        self._way = way
         self._timeout_s = timeout_s
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._headers = way.headers(key)
 
     def prove(self, model: str, prompts: Sequence[str], asks: Asks = "text") -> dict[str, Any]:
         """The list of models, then what the model is for: completions and a streamed chat, a vector, a score.
@@ -149,10 +168,10 @@ class Client:
             return value
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None, *, stream: bool) -> requests.Response:
-        http = session()
+        http = self._way.open()
         try:
             answer = http.request(
-                method, self._url + path, json=body, headers=self._headers, timeout=self._timeout_s, stream=stream
+                method, self._way.url + path, json=body, headers=self._headers, timeout=self._timeout_s, stream=stream
             )
         except requests.RequestException as error:
             raise Unsatisfied(f"{method} /v1{path} got no answer: {error}") from error

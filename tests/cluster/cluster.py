@@ -14,12 +14,11 @@ from typing import Any
 import requests
 import yaml
 
+from tests.cluster.addresses import pods
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.parts import KSERVE
 from tests.ports import free_port, free_ports
 
-PODS = "198.18.0.0/20"
-"""Addresses of pods: of the block that is kept for tests of networks, so that nobody's machine has them."""
 _SYSTEM = "kserve"
 _STAGES = ("node-initialize", "pod-ready", "pod-complete", "pod-delete")
 _CRDS = ("inferenceservices", "servingruntimes", "clusterservingruntimes", "clusterstoragecontainers")
@@ -82,7 +81,7 @@ class Cluster(ControlPlane):
         self.run(
             "kwok",
             *("--kubeconfig", self.kubeconfig, "--config", self.folder / "stages.yaml", "--manage-all-nodes"),
-            *("--cidr", PODS, "--node-ip", "127.0.0.1", "--server-address", f"127.0.0.1:{free_port()}"),
+            *("--cidr", pods(), "--node-ip", "127.0.0.1", "--server-address", f"127.0.0.1:{free_port()}"),
         )
 
     def _kserve(self) -> None:

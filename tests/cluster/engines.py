@@ -1,24 +1,26 @@
 """Stand-in engines at the addresses of pods, since pods on kwok's nodes run no container.
 
-Each answers as its pod's arguments say: the model list under the served name, on the container's port. The addresses
-are given to the loopback interface, which asks for root; the API server's proxy reaches them as it would real pods.
+Each answers as its pod's arguments say, under the served names and on the container's port; one with `STANDIN_BROKEN`
+in its environment answers no prompt. The addresses are given to the loopback interface, which asks for root; the API
+server's proxy reaches them as it would real pods.
 """
 
 from __future__ import annotations
 
-import json
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
-from tests.cluster.cluster import PODS
+from tests.cluster.addresses import pods
 from tests.cluster.control_plane import ControlPlane
+from tests.engine_standin import vllm as standin
 from tests.machines.engine import Unavailable
 
-_LABEL = "serving.kserve.io/inferenceservice"
+_LABELS = {"serving.kserve.io/inferenceservice", "dev.berth/model"}
+"""Pods of services have the first of KServe, and the second where a stack made them."""
 _LOOK_S = 0.2
 _DEFAULT_PORT = 8080
 
@@ -30,7 +32,7 @@ def engines(cluster: ControlPlane) -> Iterator[None]:
     Raises:
         Unavailable: the addresses cannot be had on this machine.
     """
-    route = ("local", PODS, "dev", "lo")
+    route = ("local", pods(), "dev", "lo")
     done = subprocess.run(["ip", "route", "replace", *route], capture_output=True, text=True, check=False)
     if done.returncode:
         raise Unavailable(f"pods cannot have addresses here: {done.stderr.strip()}")
@@ -49,12 +51,13 @@ def _follow(cluster: ControlPlane, over: threading.Event) -> None:
     """Keeps a server for each pod that has an address."""
     servers: dict[str, ThreadingHTTPServer] = {}
     while not over.wait(_LOOK_S):
-        listed = cluster.get(f"/api/v1/pods?labelSelector={_LABEL}") or {"items": []}
-        pods = {pod["status"]["podIP"]: pod for pod in listed["items"] if "podIP" in pod["status"]}
-        for address in servers.keys() - pods.keys():
+        listed = (cluster.get("/api/v1/pods") or {"items": []})["items"]
+        found = [pod for pod in listed if _LABELS & pod["metadata"].get("labels", {}).keys()]
+        there = {pod["status"]["podIP"]: pod for pod in found if "podIP" in pod["status"]}
+        for address in servers.keys() - there.keys():
             _end(servers.pop(address))
-        for address in pods.keys() - servers.keys():
-            servers[address] = _serve(address, pods[address])
+        for address in there.keys() - servers.keys():
+            servers[address] = _serve(address, there[address])
     for server in servers.values():
         _end(server)
 
@@ -62,20 +65,18 @@ def _follow(cluster: ControlPlane, over: threading.Event) -> None:
 def _serve(address: str, pod: Mapping[str, Any]) -> ThreadingHTTPServer:
     container = pod["spec"]["containers"][0]
     ports = container.get("ports") or [{"containerPort": _DEFAULT_PORT}]
-    models = json.dumps({"object": "list", "data": [{"id": name} for name in _served(container)]}).encode()
+    said = {one["name"]: one.get("value") for one in container.get("env", ())}
 
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            known = self.path == "/v1/models"
-            self.send_response(200 if known else 404)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(models if known else b"{}")
+    class Answer(standin.Handler):
+        names = tuple(_served(container))
+        work = standin.Work(threading.Semaphore(64), 0.0)
+        broken = said.get("STANDIN_BROKEN") == "1"
 
-        def log_message(self, *_: object) -> None:
-            return
+        def _finished(self, how: str) -> None:
+            """Nobody reads it."""
 
-    server = ThreadingHTTPServer((address, ports[0]["containerPort"]), Answer)
+    Answer.loaded.set()
+    server = standin.Server((address, ports[0]["containerPort"]), Answer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 

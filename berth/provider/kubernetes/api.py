@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import requests
 import urllib3
 import yaml
+from requests.adapters import HTTPAdapter
 
 from berth.provider.errors import BadInput, ProviderError, Unreachable
 
@@ -21,6 +23,7 @@ _ANSWER_S = 30
 _BROKEN = 500  # from here on it could not answer, as while it is replaced
 _LATER = 429  # a server under load says it, and of kinds that it has only just been given
 _PATIENCE_S = 20
+_CONNECTIONS = 64  # are kept for the next question; a load test asks so many at a time or fewer
 _NO_ACCESS = {401: "its credentials are not accepted; renew them", 403: "they may not"}
 
 
@@ -78,6 +81,15 @@ class Api:
         status, body = await asyncio.to_thread(self._ask, path, query)
         return body.decode(errors="replace") if status == 200 else ""
 
+    async def session(self) -> tuple[Callable[[], requests.Session], str]:
+        """What opens sessions to the API server as its client is let in, and the server's address.
+
+        Raises:
+            BadInput: as `get` does.
+        """
+        client = await asyncio.to_thread(self._open)
+        return lambda: _session(client), str(client.configuration.host)
+
     async def close(self) -> None:
         """Ends the connections; the next question opens others."""
         if self._client is not None:
@@ -106,12 +118,42 @@ class Api:
         return self._client
 
 
+class _Pools(HTTPAdapter):
+    """Sends through the client's own connections, which know its certificates and its proxy."""
+
+    def __init__(self, client: ApiClient) -> None:
+        super().__init__()
+        self.poolmanager = client.rest_client.pool_manager
+
+    def cert_verify(self, *_: object) -> None:
+        """The connections have it from the client."""
+
+    def build_connection_pool_key_attributes(self, request: requests.PreparedRequest, *_: Any) -> Any:
+        """Where to; all else the connections have from the client."""
+        found = urllib3.util.parse_url(str(request.url))
+        return {"scheme": found.scheme, "host": found.host, "port": found.port}, {}
+
+
+def _session(client: ApiClient) -> requests.Session:
+    def let_in(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        client.update_params_for_auth(request.headers, [], ["BearerToken"], request.url, request.method, request.body)
+        return request
+
+    made = requests.Session()
+    made.trust_env = False  # the client has read what there is of a proxy
+    made.auth = let_in
+    made.mount("https://", _Pools(client))
+    made.mount("http://", _Pools(client))
+    return made
+
+
 def _client(name: str, kubeconfig: str | None, context: str | None) -> ApiClient:
     from kubernetes import config  # noqa: PLC0415 -- only stacks with clusters pay for it
     from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415 -- as above
 
     settings = Configuration()
     settings.retries = False  # who waits asks again; who looks wants to know now
+    settings.connection_pool_maxsize = _CONNECTIONS
     load: Any = config  # without types
     try:
         if kubeconfig is None:

@@ -6,7 +6,8 @@ from contextlib import AbstractAsyncContextManager
 
 from berth.provider.command import Command, Result
 from berth.provider.connection import OnLine
-from berth.provider.errors import ProviderError
+from berth.provider.errors import BadInput, ProviderError
+from berth.provider.host import Host
 from berth.provider.kubernetes.api import Api
 from berth.provider.kubernetes.settings import KubernetesSettings
 
@@ -39,3 +40,14 @@ class ClusterConnection:
     async def close(self) -> None:
         """See `Connection.close`."""
         await self.api.close()
+
+
+def api_of(host: Host) -> Api:
+    """The API of a cluster in the place of a host.
+
+    Raises:
+        BadInput: it is a host.
+    """
+    if not isinstance(host.connection, ClusterConnection):
+        raise BadInput(f"{host.name} is a host, must be a cluster of the stack")
+    return host.connection.api

@@ -17,6 +17,7 @@ from berth.provider.command import Command
 from berth.provider.errors import ProviderError
 from berth.provider.host import Host
 from berth.provider.operation import Operation, Want
+from berth.provider.ways import Pods, ways
 
 _SAY_EACH_S = 2.0
 _SHOWN = 3
@@ -46,10 +47,11 @@ class Asked(BaseModel):
 class LoadTestWant(Want):
     """The load for each model, one after the other, through the gateway on `port` with `key` (empty when it is open).
 
-    `after` holds whatever a change of which asks for a new proof.
+    On a cluster the first of `pods` is asked. `after` holds whatever a change of which asks for a new proof.
     """
 
     port: int
+    pods: Pods | None = None
     key: str = ""
     models: dict[str, Asked]
     after: dict[str, Any] = {}
@@ -62,8 +64,8 @@ class LoadTest(Operation[LoadTestWant]):
     wants = LoadTestWant
 
     def identity(self, want: LoadTestWant) -> str:
-        """The gateway that was asked."""
-        return f"{want.host}:{want.port}:load"
+        """Who was asked."""
+        return f"{want.host}:{want.port}:load{want.pods or ''}"
 
     async def observe(self, host: Host, want: LoadTestWant) -> LoadTestWant | None:
         """A proof stands until what it proved changes."""
@@ -86,9 +88,9 @@ class LoadTest(Operation[LoadTestWant]):
             ProviderError: a model did not reach what is declared; each is named with what was measured.
         """
         results, problems = {}, []
-        async with host.forward(want.port) as address:
+        async with ways(host, want.port, want.pods) as (way, *_):
             for model, asked in want.models.items():
-                client = Client(f"http://{address}/v1", want.key, asked.timeout_s)
+                client = Client(way, want.key, asked.timeout_s)
                 results[model] = found = await _load(host, client, model, asked)
                 problems += [f"load test of {model}: {problem}" for problem in _short_of(asked, found)]
         if problems:

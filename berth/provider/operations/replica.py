@@ -19,7 +19,7 @@ from typing import Any
 
 from berth.engines.contract import Engine
 from berth.engines.registry import ENGINES
-from berth.provider.asking import Client, Unsatisfied
+from berth.provider.asking import Client, Unsatisfied, Way
 from berth.provider.command import Command
 from berth.provider.docker.gpus import as_asked, caution
 from berth.provider.errors import BadInput, ProviderError, StartFailed
@@ -299,7 +299,7 @@ async def _prove(host: Host, want: ReplicaWant) -> None:
         return
     host.say(f"{want.name}: asking it")
     async with host.forward(want.port) as address:
-        client = Client(f"http://{address}/v1", "", want.answer_timeout_s)
+        client = Client(Way(url=f"http://{address}/v1"), "", want.answer_timeout_s)
         try:
             await asyncio.to_thread(client.ask, want.served_names[0], want.prompts, want.asks)
         except Unsatisfied as unsatisfied:

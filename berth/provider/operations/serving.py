@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from berth.provider.command import Command
-from berth.provider.errors import BadInput, StartFailed, Unreachable
+from berth.provider.errors import StartFailed, Unreachable
 from berth.provider.host import Host
 from berth.provider.kubernetes.api import Api, Refused
-from berth.provider.kubernetes.connection import ClusterConnection
+from berth.provider.kubernetes.connection import api_of
 from berth.provider.kubernetes.look import look
 from berth.provider.kubernetes.reason import Stuck, reason
 from berth.provider.kubernetes.seen import Object, Seen, conditions
@@ -58,7 +58,7 @@ class Serving(Operation[ServingWant]):
 
     async def observe(self, host: Host, want: ServingWant) -> ServingWant | None:
         """Looks once: whether the wanted pods, and only they, run and list their models; None without a service."""
-        api = _api(host)
+        api = api_of(host)
         seen = await _look(api, want)
         if seen.service is None:
             return None
@@ -79,7 +79,7 @@ class Serving(Operation[ServingWant]):
         del known
         if want is None:
             return None
-        api, patience = _api(host), _Patience()
+        api, patience = api_of(host), _Patience()
         begin = _now()
         while True:
             seen: Seen | None = None
@@ -118,12 +118,6 @@ class _Patience:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _api(host: Host) -> Api:
-    if not isinstance(host.connection, ClusterConnection):
-        raise BadInput(f"{host.name} is a host, must be a cluster of the stack")
-    return host.connection.api
 
 
 async def _look(api: Api, want: ServingWant) -> Seen:

@@ -6,21 +6,23 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from berth.provider.asking import Asks, Client
+from berth.provider.asking import Asks, Client, Way
 from berth.provider.command import Command
 from berth.provider.errors import ProviderError
 from berth.provider.host import Host
 from berth.provider.operation import Operation, Want
+from berth.provider.ways import Pods, ways
 
 
 class SmokeTestWant(Want):
     """What is asked: each model's prompts, through the gateway on `port` with `key` (empty when it is open).
 
-    `asks` says of models that are no text models what they are asked for.
+    `asks` says of models that are no text models what they are asked for. On a cluster `pods` are asked, each of them.
     `after` holds whatever a change of which asks for a new proof: the engines' processes, the routes.
     """
 
     port: int
+    pods: Pods | None = None
     key: str = ""
     prompts: dict[str, list[str]]
     asks: dict[str, Asks] = {}
@@ -35,8 +37,8 @@ class SmokeTest(Operation[SmokeTestWant]):
     wants = SmokeTestWant
 
     def identity(self, want: SmokeTestWant) -> str:
-        """The gateway that was asked."""
-        return f"{want.host}:{want.port}"
+        """Who was asked."""
+        return f"{want.host}:{want.port}{want.pods or ''}"
 
     async def observe(self, host: Host, want: SmokeTestWant) -> SmokeTestWant | None:
         """A proof stands until what it proved changes; an engine that restarted by itself is no such change."""
@@ -58,26 +60,25 @@ class SmokeTest(Operation[SmokeTestWant]):
         Raises:
             ProviderError: at least one model did not answer as it must; each is named with what it answered.
         """
-        async with host.forward(want.port) as address:
-            client = Client(f"http://{address}/v1", want.key, want.timeout_s)
+        async with ways(host, want.port, want.pods) as found:
             host.say(f"asking {', '.join(want.prompts)}")
-            answers = await asyncio.gather(
-                *(
-                    asyncio.to_thread(client.prove, model, prompts, want.asks.get(model, "text"))
-                    for model, prompts in want.prompts.items()
-                ),
-                return_exceptions=True,
-            )
+            asked = [(way, model) for way in found for model in want.prompts]
+            proofs = (asyncio.to_thread(_prove, way, want, model) for way, model in asked)
+            answers = await asyncio.gather(*proofs, return_exceptions=True)
         problems = [
-            f"smoke test of {model}: {answer}"
-            for model, answer in zip(want.prompts, answers, strict=True)
+            f"smoke test of {model}{f' in pod {way.pod}' if way.pod else ''}: {answer}"
+            for (way, model), answer in zip(asked, answers, strict=True)
             if isinstance(answer, BaseException)
         ]
         if problems:
             raise ProviderError("\n".join(problems))
-        return {"results": dict(zip(want.prompts, answers, strict=True))}
+        return {"results": {model: answer for (_, model), answer in zip(asked, answers, strict=True)}}
 
     async def converge(self, host: Host, want: SmokeTestWant | None, known: SmokeTestWant) -> SmokeTestWant | None:
         """The asking is done by `outputs`; there is nothing to make or remove."""
         del host, known
         return want
+
+
+def _prove(way: Way, want: SmokeTestWant, model: str) -> dict[str, Any]:
+    return Client(way, want.key, want.timeout_s).prove(model, want.prompts[model], want.asks.get(model, "text"))

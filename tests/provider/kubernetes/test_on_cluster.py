@@ -8,17 +8,21 @@ from typing import Any
 
 import pytest
 
-from berth.provider.errors import StartFailed
+from berth.provider.errors import ProviderError, StartFailed
 from berth.provider.host import Host, Hosts, HostSettings
 from berth.provider.kubernetes.connection import ClusterConnection
 from berth.provider.kubernetes.facts import cluster_facts
 from berth.provider.kubernetes.seen import SPECIFICATION
+from berth.provider.operations.load_test import Asked, LoadTest, LoadTestWant
 from berth.provider.operations.serving import Serving, ServingWant
+from berth.provider.operations.smoke_test import SmokeTest, SmokeTestWant
+from berth.provider.ways import Pods
 from tests.cluster.cluster import Cluster
 
 pytestmark = pytest.mark.cluster
 
 CARD = "nvidia.com/gpu"
+LABEL = "serving.kserve.io/inferenceservice"
 
 
 @pytest.fixture
@@ -145,3 +149,39 @@ async def test_the_facts_of_a_cluster(cluster: Cluster, namespace: str, host: Ho
     assert 0 <= nodes["free"].free[CARD] <= 4
     elsewhere = await cluster_facts(connection.api, "nowhere")
     assert not elsewhere.namespace
+
+
+async def test_a_ready_pod_answers_prompts_through_the_api_server(cluster: Cluster, namespace: str, host: Host) -> None:
+    made = service("m", "1")
+    cluster.create(path(namespace), made)
+    first = want(namespace, "m", "1", timeout_s=120)
+    await Serving().converge(host, first, first)
+    asked = Asked(n=6, c=3, prompt="Say", max_tokens=4)
+    (smoke,) = (await SmokeTest().outputs(host, _smoke(namespace, "1")))["results"].values()
+    assert (smoke["completion_tokens"], smoke["streamed_tokens"]) == (16, 16)
+    load = LoadTestWant(host="k", port=8080, pods=_pods(namespace, "1"), models={"m": asked})
+    (measured,) = (await LoadTest().outputs(host, load))["results"].values()
+    assert measured["answered"] == 6
+    with pytest.raises(ProviderError, match=f"no pod with {LABEL}=m in namespace {namespace} on k is ready"):
+        await SmokeTest().outputs(host, _smoke(namespace, "2"))  # those of another declaration are not asked
+
+
+async def test_a_pod_that_answers_no_prompt_is_named(cluster: Cluster, namespace: str, host: Host) -> None:
+    made = service("m", "1")
+    made["spec"]["predictor"]["containers"][0]["env"] = [{"name": "STANDIN_BROKEN", "value": "1"}]
+    cluster.create(path(namespace), made)
+    first = want(namespace, "m", "1", timeout_s=120)
+    await Serving().converge(host, first, first)
+    why = (
+        r"smoke test of m in pod m-predictor-\S+: POST /v1/completions answered 500: .*EngineCore encountered an issue"
+    )
+    with pytest.raises(ProviderError, match=why):
+        await SmokeTest().outputs(host, _smoke(namespace, "1"))
+
+
+def _pods(namespace: str, mark: str) -> Pods:
+    return Pods(namespace=namespace, labels={LABEL: "m"}, specification=mark)
+
+
+def _smoke(namespace: str, mark: str) -> SmokeTestWant:
+    return SmokeTestWant(host="k", port=8080, pods=_pods(namespace, mark), prompts={"m": ["Hello"]})
