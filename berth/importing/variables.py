@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from berth.catalogue.engine_versions import flags
+from berth.catalogue.secrets import secret
 from berth.engines.registry import ENGINES
 from berth.importing.engines import Found
-from berth.running.secrets import secret
 
 CACHES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE")
 """Name the folder of downloads."""

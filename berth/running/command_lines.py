@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from berth.catalogue.engine_versions import Flag, flags, newest
-from berth.running.json_values import json_value
+from berth.catalogue.json_values import json_value
 
 _SHELLS = {"sh", "bash", "dash", "ash"}
 _MODULES = {"vllm.entrypoints.openai.api_server": "vllm", "sglang.launch_server": "sglang"}

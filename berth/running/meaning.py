@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from berth.catalogue.json_values import json_value
+from berth.catalogue.secrets import secret
 from berth.engines.contract import Intent
 from berth.engines.registry import ENGINES
 from berth.engines.sglang import static_fraction
 from berth.running.command_lines import Line
-from berth.running.json_values import json_value
-from berth.running.secrets import secret
 
 _GIB = 2**30
 

@@ -47,6 +47,25 @@ def test_a_stack_that_cannot_work_is_refused(case: dict[str, Any]):
     assert any(note.startswith(case["note"]) for note in notes), notes
 
 
+@pytest.mark.parametrize(
+    ("variables", "open_ones"),
+    [
+        ({"HF_TOKEN": "hf_abcdefghijkl"}, ["models.a.environment.HF_TOKEN"]),
+        ({"HTTPS_PROXY": "http://me:word@proxy:3128"}, ["models.a.environment.HTTPS_PROXY"]),
+        ({"VLLM_LOGGING_LEVEL": "INFO", "TOKENIZERS_PARALLELISM": "false", "HTTPS_PROXY": "http://proxy:3128"}, []),
+    ],
+    ids=["by its name", "by its value", "none"],
+)
+def test_a_secret_among_plain_variables_is_named_but_not_shown(variables: dict[str, str], open_ones: list[str]):
+    notes = [
+        note for note in planned({"models": {"a": {"environment": variables}}}).notes if ".environment." in note.where
+    ]
+    assert [note.where for note in notes] == open_ones
+    assert all(
+        "write secrets: {" in note.text and not set(variables.values()) & set(note.text.split()) for note in notes
+    )
+
+
 def test_reasons_do_not_hide_each_other():
     several = planned(
         {

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from berth.catalogue.secrets import secret
 from berth.engines.contract import Adapter, Intent, flags
 from berth.engines.registry import ENGINES
 from berth.running import Meaning, meaning, read
-from berth.running.secrets import secret
 
 CARD = 31 * 2**30
 ONE = {"name": "one", "source": {"path": "/l/one"}}

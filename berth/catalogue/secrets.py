@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from berth.running.json_values import json_value
+from berth.catalogue.json_values import json_value
 
 _STRONG = "password|passwd|passphrase|secret|credential|apikey|accesskey|secretkey|privatekey"
 _NAME = re.compile(
