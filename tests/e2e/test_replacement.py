@@ -6,124 +6,107 @@ has when its process ends.
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
-from light import stack
+from place import NAME, PROCESSES, Place, docker, environment, envoy, place
 from project import PASSPHRASE, ROOT, Done, Project, until
-from standin import install
-from traffic import Traffic
 
-from berth.gateway.endpoints import EndpointState, read_endpoints, state
+from berth.gateway.endpoints import EndpointState
+
+__all__ = ["docker", "environment", "envoy", "place"]
 
 pytestmark = pytest.mark.pulumi
 
 CARD_MIB, ENGINE_MIB = 1000, 450
 _NO_MEMORY = "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`."
 START_S = 2
-RATE = 20
-
-
-@pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The light engine's folder."""
-    return install(tmp_path_factory.mktemp("engine"))
+FIRST, SPARE = "first-main-0", "first-main-0-spare"
 
 
 @dataclass
 class Served:
-    """A stack with one model that is up, and what it becomes."""
+    """A stack with one model that is up, and what it becomes; `own` is the port of its engine."""
 
-    project: Project
-    environment: Path
-    port: int
+    place: Place
     context: int = 512
+    own: int = 0
+
+    @property
+    def project(self) -> Project:
+        return self.place.project
 
     def write(self, way: str, *, mib: int = ENGINE_MIB, **settings: object) -> None:
         """Another context than before, which is another engine."""
         self.context -= 1
-        card = {"card": self.card, "card_mib": CARD_MIB, "memory_mib": mib, "start_s": START_S, **settings}
+        card = {"card": self.place.card, "card_mib": CARD_MIB, "memory_mib": mib, "start_s": START_S, **settings}
         told = {f"STANDIN_{key.upper()}": str(value) for key, value in card.items()}
         # Four times as many may wait at the gateway: those of a hold of 50 s, on a machine that has other work as well.
-        model = {"context": self.context, "concurrency": 256, "on_change": way, "environment": told}
-        self.project.write("light", stack(self.port, self.environment, first=model))
-
-    @property
-    def card(self) -> Path:
-        return self.project.root / "card"
+        self.place.write(context=self.context, concurrency=256, on_change=way, environment=told)
 
     @property
     def peak(self) -> int:
         """The most that was ever taken of the card, in MiB; from now on counted anew."""
-        peak = self.card / "peak"
+        peak = self.place.card / "peak"
         most = int(peak.read_text())
         peak.unlink()
         return most
 
-    def traffic(self) -> Traffic:
-        outputs = self.project.outputs("light")
-        return Traffic(outputs["url"], outputs["keys"]["default"], "first", rate=RATE, streams=True)
-
-    def endpoints(self) -> dict[str, Any]:
-        path = self.project.workspace("light") / "gateway/endpoints/first@main.json"
-        return dict(json.loads(path.read_text()))
-
     def has(self, service: str, file: str = "run") -> bool:
-        return (self.project.workspace("light") / "services" / service / file).exists()
+        return self.place.file(service, file).exists()
+
+    def redefined(self) -> bool:
+        """Whether the engine's own place has what the stack file says now."""
+        said = re.search(r"--max-model-len (\d+)", self.place.file(FIRST).read_text())
+        return said is not None and int(said[1]) == self.context
 
     def alone(self) -> bool:
         """One engine is there and has all requests."""
-        file = self.endpoints()
-        return state(file) is EndpointState.SERVING and len(read_endpoints(file)[0]) == 1 and not self.has(SPARE)
-
-
-SPARE = "first-main-0-spare"
+        return self.place.endpoints() == (EndpointState.SERVING, (self.own,)) and not self.has(SPARE)
 
 
 @pytest.fixture
-def served(project: Project, environment: Path, ports: Callable[[], int]) -> Iterator[Served]:
+def served(place: Place) -> Iterator[Served]:
     """The stack, up; taken down afterwards."""
-    made = Served(project, environment, ports())
+    made = Served(place)
     made.write("auto")
-    project.init("light")
-    project.up("light").ok()
+    place.up()
+    (made.own,) = place.endpoints()[1]
+    assert made.redefined()
     yield made
-    project.destroy("light").ok()
-    assert project.processes() == {}
+    place.destroyed()
 
 
 def test_a_surge_and_a_hold_fail_no_request_and_a_bad_engine_leaves_the_old_one(
     served: Served, record_property: Callable[[str, object], None]
 ) -> None:
-    project = served.project
+    place, project = served.place, served.project
     assert served.peak == ENGINE_MIB
-    with served.traffic() as surge:
+    with place.traffic() as surge:
         served.write("surge")
-        shown = project.pulumi("light", "preview").ok().output
+        shown = project.pulumi(NAME, "preview").ok().output
         assert "first-main-0: surge (it runs on no card whose memory could be counted): the new engine answers" in shown
-        project.up("light").ok()
+        place.up()
     assert (surge.failed, served.peak) == ([], 2 * ENGINE_MIB)
-    with served.traffic() as hold:
+    with place.traffic() as hold:
         served.write("hold")
-        shown = project.pulumi("light", "preview").ok().output
+        shown = project.pulumi(NAME, "preview").ok().output
         assert "first-main-0: hold (the stack file says so): requests wait at the gateway, 120 s at most" in shown
-        project.up("light").ok()
+        place.up()
     assert (hold.failed, served.peak) == ([], ENGINE_MIB)
-    project.unchanged("light").ok()
-    with served.traffic() as back:
+    place.unchanged()
+    with place.traffic() as back:
         for way, wrong, said in (
             ("surge", {"broken": 1}, "first-main-0-spare started and failed its smoke test: POST /v1/completions"),
             ("hold", {"fail": _NO_MEMORY}, "first-main-0 did not start"),
         ):
             served.write(way, **wrong)
-            done = project.up("light")
+            done = place.tried()
             assert done.status != 0
             assert said in done.output
             assert wrong.get("fail", "the old engine was not touched and serves on") in done.output
@@ -141,47 +124,52 @@ Moment = Callable[[Served], bool]
 SURGES: Mapping[str, Moment] = {
     "the second engine starts": lambda one: one.has(SPARE),
     "the second engine is ready": lambda one: one.has(SPARE, "state/ready"),
-    "both serve": lambda one: len(read_endpoints(one.endpoints())[0]) == 2,
+    "both serve": lambda one: len(one.place.endpoints()[1]) == 2,
     "the second one serves": lambda one: one.has(SPARE, "state/ready") and _first_is_out(one),
-    "the first one starts anew": lambda one: _first_is_out(one) and not one.has("first-main-0", "state/ready"),
+    "the first one starts anew": lambda one: _first_is_out(one) and not one.has(FIRST, "state/ready"),
     "the first one is ready": lambda one: (
-        one.has(SPARE, "state/ready") and str(one.context) in _run(one) and one.has("first-main-0", "state/ready")
+        one.has(SPARE, "state/ready") and one.redefined() and one.has(FIRST, "state/ready")
     ),
 }
 HOLDS: Mapping[str, Moment] = {
-    "requests wait": lambda one: state(one.endpoints()) is EndpointState.HELD,
-    "the old engine is gone": lambda one: not one.has("first-main-0", "state/ready"),
-    "the new one starts": lambda one: str(one.context) in _run(one),
-    "the new one is ready": lambda one: str(one.context) in _run(one) and one.has("first-main-0", "state/ready"),
-    "requests go on": lambda one: state(one.endpoints()) is EndpointState.RELEASING,
+    "requests wait": lambda one: one.place.endpoints()[0] is EndpointState.HELD,
+    "the old engine is gone": lambda one: not one.has(FIRST, "state/ready"),
+    "the new one starts": lambda one: one.redefined(),
+    "the new one is ready": lambda one: one.redefined() and one.has(FIRST, "state/ready"),
+    "requests go on": lambda one: one.place.endpoints()[0] is EndpointState.RELEASING,
 }
 FEW = ("the second engine starts", "the first one starts anew", "the old engine is gone")
-
-
-def _run(one: Served) -> str:
-    return (one.project.workspace("light") / "services/first-main-0/run").read_text()
+ALL = (*SURGES, *HOLDS)
 
 
 def _first_is_out(one: Served) -> bool:
-    addresses, _ = read_endpoints(one.endpoints())
-    return len(addresses) == 1 and f"--port {addresses[0][1]} " not in _run(one)
+    ports = one.place.endpoints()[1]
+    return len(ports) == 1 and ports != (one.own,)
 
 
-@pytest.mark.parametrize("moments", [FEW, pytest.param((*SURGES, *HOLDS), marks=pytest.mark.soak)], ids=["few", "all"])
+@pytest.mark.parametrize(
+    ("place", "moments"),
+    [
+        pytest.param(PROCESSES, FEW, id="few"),
+        pytest.param(PROCESSES, ALL, id="all", marks=pytest.mark.soak),
+        pytest.param("containers", ALL, id="all in containers", marks=[pytest.mark.docker, pytest.mark.soak]),
+    ],
+    indirect=["place"],
+)
 def test_an_up_that_is_killed_amid_a_replacement_is_finished_by_the_next_and_no_request_fails(
     served: Served, moments: tuple[str, ...]
 ) -> None:
-    with served.traffic() as traffic:
+    with served.place.traffic() as traffic:
         for moment in moments:
             way, reached = ("surge", SURGES[moment]) if moment in SURGES else ("hold", HOLDS[moment])
             served.write(way)
             _killed(served, moment, reached)
             _up(served.project).ok()
             assert served.alone(), moment
-            assert str(served.context) in _run(served), moment
+            assert served.redefined(), moment
     assert traffic.failed == []
     assert served.peak <= CARD_MIB
-    served.project.unchanged("light").ok()
+    served.place.unchanged()
 
 
 def _killed(served: Served, moment: str, reached: Moment) -> None:
@@ -202,7 +190,7 @@ def _up(project: Project) -> Done:
 def _berth(project: Project, stdout: int) -> subprocess.Popen[str]:
     """`berth up`, which clears what a killed one has left of Pulumi's own."""
     return subprocess.Popen(
-        [str(ROOT / ".venv/bin/python"), "-m", "berth.cli", "up", "light"],
+        [str(ROOT / ".venv/bin/python"), "-m", "berth.cli", "up", NAME],
         cwd=project.root,
         env={**os.environ, "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE},
         stdout=stdout,
