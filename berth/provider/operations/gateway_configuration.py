@@ -48,12 +48,14 @@ _SHOWN = 600  # characters of Envoy's message; it goes on with the whole configu
 
 _LOOK = r"""
 folder=$1
-shift
+keys=$2
+shift 2
 if [ ! -d "$folder" ]; then exit 4; fi
 for name in "$@"; do
   if [ -f "$folder/$name" ]; then base64 < "$folder/$name" | tr -d '\n'; fi
   echo
 done
+if [ -f "$folder/$keys" ]; then stat -c '0%a' -- "$folder/$keys"; fi
 """
 
 _ABSENT = """
@@ -69,7 +71,8 @@ class GatewayConfigurationWant(Want):
     """The files of one gateway in `folder`; `keys` are values by client, everything else names them only.
 
     `envoy` is the binary that validates, `admin_port` where the running one is asked whether it took the change.
-    `status` is written where there is none; from then on the file is the watcher's.
+    `status` is written where there is none; from then on the file is the watcher's. `mode` is that of the routes, in
+    which the keys are.
     """
 
     folder: str
@@ -81,6 +84,7 @@ class GatewayConfigurationWant(Want):
     routes: dict[str, Any]
     status: dict[str, Any] = {}
     keys: dict[str, str] = {}
+    mode: str = _MODE
 
     def texts(self) -> dict[str, str]:
         """The content of each file, in the order of publishing."""
@@ -108,7 +112,7 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
     async def observe(self, host: Host, want: GatewayConfigurationWant) -> GatewayConfigurationWant | None:
         """Reads all files back in one go; what is no JSON any more is shown as empty."""
         names = (*_FILES.values(), STATUS_FILE)
-        look = shell(_LOOK, want.folder, *names, says="looking at the gateway", ok=frozenset({0, 4}))
+        look = shell(_LOOK, want.folder, ROUTES_FILE, *names, says="looking at the gateway", ok=frozenset({0, 4}))
         result = await host.run(look)
         if result.status == 4:
             return None
@@ -125,7 +129,8 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
         keys = {client: value if client in want.keys else _FOREIGN for client, value in keys.items()}
         seen["clusters"] = _recognised(seen["clusters"])
         seen["status"] = want.status if _json(parts[len(_FILES)]) else {}
-        return want.model_copy(update={**seen, "routes": routes, "keys": keys})
+        mode = parts[len(names)] or want.mode  # without routes, these are what is shown to be missing
+        return want.model_copy(update={**seen, "routes": routes, "keys": keys, "mode": mode})
 
     def steps(self, want: GatewayConfigurationWant | None, have: GatewayConfigurationWant | None) -> Sequence[Command]:
         """Only files that differ are written, in an order in which no route ever names a cluster that is not there.
@@ -137,6 +142,8 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
             return [] if have is None else [shell(script, have.folder, says="removing the gateway's files")]
         texts = want.texts()
         old = _texts(have) if have is not None and set(have.keys) >= set(want.keys) else {}
+        if have is not None and have.mode != want.mode:
+            old.pop("routes", None)
         files = [(name, texts[name]) for name in ("bootstrap", "listeners")]
         both = json.dumps(between(have.clusters, want.clusters), indent=1) if have and have.clusters else ""
         if both not in {"", texts["clusters"], old.get("clusters")}:
@@ -145,7 +152,7 @@ class GatewayConfiguration(Operation[GatewayConfigurationWant]):
         else:
             files += [("clusters", texts["clusters"]), ("routes", texts["routes"])]
         return [
-            put(f"{want.folder}/{_FILES[name]}", text, mode=_MODE, says=f"publishing the gateway's {name}")
+            put(f"{want.folder}/{_FILES[name]}", text, mode=want.mode, says=f"publishing the gateway's {name}")
             for name, text in files
             if old.get(name) != text
         ]

@@ -65,6 +65,16 @@ async def test_all_files_are_published_and_read_back_as_declared(
     assert said == []
 
 
+async def test_keys_that_were_opened_to_others_are_named_and_closed(host: Host, envoy: Path, plan: GatewayPlan) -> None:
+    want = declared(plan, envoy)
+    await CONFIGURATION.converge(host, want, want)
+    routes = Path(want.folder, "routes.json")
+    routes.chmod(0o644)
+    assert CONFIGURATION.differing(want, await CONFIGURATION.observe(host, want)) == ["mode"]
+    await CONFIGURATION.converge(host, want, want)
+    assert stat.S_IMODE(routes.stat().st_mode) == 0o600
+
+
 async def test_routes_edited_by_hand_are_named_and_put_right(host: Host, envoy: Path, plan: GatewayPlan) -> None:
     want = declared(plan, envoy)
     await CONFIGURATION.converge(host, want, want)
