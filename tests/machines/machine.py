@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.machines.engine import Engine
+from tests.machines.inside import enter, is_first_of
 
 BOOT_S = 60.0
 _CAPABILITIES = """
@@ -23,6 +24,7 @@ MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CH
 """By number, as in linux/capability.h."""
 _LEFT_OUT = {"PERFMON", "BPF", "CHECKPOINT_RESTORE"}  # older container runtimes do not know these
 _OWNER = "berth-test-owner"
+_BOOTED = "until [ -S /run/dbus/system_bus_socket ]; do sleep 0.05; done; exec systemctl is-system-running --wait"
 _SILENCE = (
     ("INPUT", "--in-interface", "eth0", "--jump", "DROP"),
     ("OUTPUT", "--out-interface", "eth0", "--jump", "DROP"),
@@ -44,6 +46,7 @@ class Machine:
         self.engine = engine
         self.name = name
         self.systemd = systemd
+        self._entered = ""
 
     @classmethod
     def start(cls, engine: Engine, image: str, *options: str, systemd: bool = True) -> Machine:
@@ -72,9 +75,31 @@ class Machine:
             subprocess.TimeoutExpired: it did not end in time.
         """
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        flags = ("--interactive",) if data is not None else ()
-        done = self.engine.run("exec", *flags, self.name, *argv, stdin=data, timeout_s=timeout_s)
+        done = subprocess.run(
+            self.argv(*argv, interactive=data is not None),
+            input=data,
+            stdin=subprocess.DEVNULL if data is None else None,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
         return Ran(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+    def argv(self, *argv: str, interactive: bool = False) -> list[str]:
+        """The command line that runs a command there as root, for a process of this machine to start.
+
+        By Docker where its first process cannot be entered; without `interactive` nothing can be written to it then.
+        """
+        if self.systemd and os.geteuid() == 0:
+            pid = int(self._entered.partition(":")[0] or 0)
+            if not pid or _owner(pid) != self._entered:
+                state = self.engine.run("inspect", "--format", "{{.State.Pid}} {{.Id}}", self.name).stdout.decode()
+                first, _, container = state.strip().partition(" ")
+                pid = int(first or 0) if is_first_of(int(first or 0), container) else 0
+                self._entered = _owner(pid) if pid else ""
+            if self._entered:
+                return enter(pid, *argv)
+        return self.engine.argv("exec", *(("--interactive",) if interactive else ()), self.name, *argv)
 
     @property
     def pid(self) -> int:
@@ -139,8 +164,8 @@ class Machine:
 
     def _state(self) -> str:
         if self.systemd:
-            # `--wait` returns when the boot is over; before systemd listens the command itself fails, at once.
-            said = self.run(["systemctl", "is-system-running", "--wait"], timeout_s=BOOT_S)
+            # `--wait` returns when the boot is over, and fails at once while there is no bus to hear it on.
+            said = self.run(["sh", "-c", _BOOTED], timeout_s=BOOT_S)
             return said.out.strip() or said.err.strip()
         booted = self.run(["sh", "-c", "until [ -e /run/booted ]; do sleep 0.05; done"], timeout_s=BOOT_S)
         return "running" if booted.code == 0 else booted.err.strip()
@@ -150,8 +175,13 @@ class Machine:
         return b"true" in state.stdout
 
 
+def owner_label() -> str:
+    """The label of a container that goes once this process is gone."""
+    return f"{_OWNER}={_owner(os.getpid())}"
+
+
 def remove_abandoned(engine: Engine) -> None:
-    """Removes the machines of test processes that were killed."""
+    """Removes the containers of test processes that were killed."""
     listed = engine.out(
         "ps", "--all", "--filter", f"label={_OWNER}", "--format", f'{{{{.Names}}}} {{{{.Label "{_OWNER}"}}}}'
     )
@@ -162,7 +192,7 @@ def remove_abandoned(engine: Engine) -> None:
 
 
 def _plain() -> list[str]:
-    return ["--tmpfs", "/run", "--label", f"{_OWNER}={_owner(os.getpid())}"]
+    return ["--tmpfs", "/run", "--label", owner_label()]
 
 
 def _settings() -> list[str]:
@@ -173,7 +203,7 @@ def _settings() -> list[str]:
     settings += ["--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"]
     settings += ["--security-opt", "systempaths=unconfined"]
     settings += ["--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"]
-    settings += ["--stop-signal", "SIGRTMIN+3", "--label", f"{_OWNER}={_owner(os.getpid())}"]
+    settings += ["--stop-signal", "SIGRTMIN+3", "--label", owner_label()]
     # The host's own view of its groups, writable: under version 1 there is no other, under version 2 it works as well.
     return [*settings, "--cgroupns", "host", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"]
 

@@ -16,7 +16,21 @@ _CURES = (
         r"pull access denied|repository does not exist|denied:|unauthorized|authentication required",
         (
             "the registry does not give it to this host: the name is misspelt, or it asks for a login; "
-            "run `docker login` there as the user that Berth logs in as"
+            "run `docker login` there as the user that Berth logs in as, with sudo where Docker asks that user for it"
+        ),
+    ),
+    (
+        r"server gave HTTP response to HTTPS client",
+        (
+            "the registry speaks plain HTTP; name it in prerequisites.docker.settings.insecure-registries of that "
+            "host, or give it a certificate"
+        ),
+    ),
+    (
+        r"x509: ",
+        (
+            "Docker there does not trust the registry's certificate; put that of who signed it into "
+            "/etc/docker/certs.d/REGISTRY/ca.crt there"
         ),
     ),
     (
@@ -42,19 +56,17 @@ class Pull:
 
     def __init__(self) -> None:
         self._layers: dict[str, str] = {}
+        self._said = ""
 
     def read(self, line: str) -> str:
         """A status for people after a line of output; empty when it says nothing new."""
         found = _LAYER.match(line.strip())
         if found is None:
             return ""
-        before = self._count()
         self._layers[found[1]] = found[2]
-        done = self._count()
-        return f"pulling: {done} of {len(self._layers)} layers" if done != before or done == 0 else ""
-
-    def _count(self) -> int:
-        return sum(state.startswith(_HERE) for state in self._layers.values())
+        here = sum(state.startswith(_HERE) for state in self._layers.values())
+        before, self._said = self._said, f"pulling: {here} of {len(self._layers)} layers"
+        return self._said if self._said != before else ""
 
 
 def cure(output: str) -> str:

@@ -19,7 +19,7 @@ Status: Downloaded newer image for vllm/vllm-openai:v0.11.0"""
 def test_the_layers_that_are_there_are_counted() -> None:
     pull = Pull()
     said = [said for line in LINES.splitlines() if (said := pull.read(line))]
-    assert said[-2:] == ["pulling: 1 of 2 layers", "pulling: 2 of 2 layers"]
+    assert said == [f"pulling: {layers} layers" for layers in ("0 of 1", "0 of 2", "1 of 2", "2 of 2")]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,14 @@ def test_the_layers_that_are_there_are_counted() -> None:
         (
             'Get "https://registry-1.docker.io/v2/": net/http: request canceled (Client.Timeout exceeded)',
             "cannot be reached from this host",
+        ),
+        (
+            'Get "https://10.0.0.7:5000/v2/": http: server gave HTTP response to HTTPS client',
+            "insecure-registries",
+        ),
+        (
+            'Get "https://mirror/v2/": failed to verify certificate: x509: certificate signed by unknown authority',
+            "/etc/docker/certs.d/REGISTRY/ca.crt",
         ),
         ("write /var/lib/docker/tmp/GetImageBlob1: no space left on device", "docker image prune"),
         ("toomanyrequests: You have reached your pull rate limit.", "no more for now"),
