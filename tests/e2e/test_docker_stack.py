@@ -15,14 +15,13 @@ from typing import Any
 
 import pytest
 import requests
-from gpu_box import USER, There, bring, committed
+from gpu_box import USER, Images, There, bring, committed
 from project import Project, until
 from traffic import Traffic
 
 from berth.monitoring import dashboards
 from tests.gateway.conftest import envoy
 from tests.machines.engine import Engine
-from tests.machines.engine_image import engine_image, envoy_image, exporter_image, prometheus_image
 from tests.machines.fixtures import machine_engine
 from tests.monitoring.conftest import prometheus
 from tests.monitoring.graphs import draw
@@ -44,13 +43,9 @@ def box(
     project: Project, gpu_machine: GpuMachine, machine_engine: Engine, envoy: str, prometheus: str
 ) -> Iterator[There]:
     made = committed("rtx5090", project, gpu_machine)
-    watching = prometheus_image(machine_engine, prometheus), exporter_image(machine_engine)
-    engine, gateway = engine_image(machine_engine, release="0.10.1.1"), envoy_image(machine_engine, envoy)
-    bring(gpu_machine, machine_engine, engine, gateway, *watching)
-    made.content["monitoring"] = {"gpu": {"image": watching[1]}, "prometheus": {"image": watching[0]}}
-    made.content["gateway"]["image"] = gateway
-    for model in made.content["models"].values():
-        model["engine"] = {"name": "vllm", "image": engine}
+    images = Images.of_tests(machine_engine, envoy, prometheus)
+    bring(gpu_machine, machine_engine, *images)
+    made.use(images)
     made.init()
     try:
         yield made
@@ -166,13 +161,9 @@ def test_an_up_that_is_killed_amid_the_starts_converges_at_the_next(box: There) 
         until(lambda: any(name.endswith("-main-0") for name in box.containers()), "a first container", 240)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    until(lambda: not _provider_of(box), "the end of the provider", 60)
+    until(lambda: not box.provider_runs(), "the end of the provider", 60)
     box.project.pulumi(box.name, "cancel", "--yes").ok()
     box.up()
     assert all(box.ask(name).status_code == 200 for name in NAMES)
     assert len(box.containers()) == len(NAMES) + len(BESIDE)
     box.destroyed()
-
-
-def _provider_of(box: There) -> bool:
-    return any("berth.provider" in line for line in box.project.processes().values())

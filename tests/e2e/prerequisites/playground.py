@@ -14,6 +14,8 @@ from tests.sshd.machine import SshMachine
 
 USER = "free"
 """Who logs in: no root, and sudo asks nothing."""
+OPEN_FILES = {"default-ulimits": {"nofile": {"Hard": 16384, "Soft": 16384}}}
+"""Settings of Docker on these machines: a container may have no more open files than this machine itself."""
 _OWNERS = {"nvidia": CUDA, "docker": DOCKER, "container_toolkit": TOOLKIT}
 _SNAPSHOT = r"""
 cd /
@@ -33,27 +35,36 @@ def gpu_host(machine: SshMachine, repository: LocalRepository) -> dict[str, Any]
         "runtime": "docker",
         "prerequisites": {
             "driver": {"branch": 580, "reboot": "allowed"},
-            # A container may have no more open files than this machine itself.
-            "docker": {"settings": {"default-ulimits": {"nofile": {"Hard": 16384, "Soft": 16384}}}},
+            "docker": {"settings": OPEN_FILES},
             "container_toolkit": {"version": "1.20.1"},
             "limits": {"memlock": "unlimited"},
             "users": {USER: {"groups": ["docker"]}},
-            "repositories": {
-                owner: {
-                    "uri": f"{REPOSITORY_ADDRESS}/{path}",
-                    "key": f"{owner}.asc",
-                    "fingerprint": repository.fingerprints[path],
-                }
-                for owner, path in _OWNERS.items()
-            },
+            "repositories": repositories(repository),
         },
     }
 
 
-def write_stack(project: Project, stack: str, machines: Mapping[str, SshMachine], repository: LocalRepository) -> None:
-    """Writes a stack of bare machines and the keys of their repositories into a project, and makes it."""
+def repositories(repository: LocalRepository) -> dict[str, Any]:
+    """What a stack says of where packages come from; `write_keys` writes the files that it names."""
+    return {
+        owner: {
+            "uri": f"{REPOSITORY_ADDRESS}/{path}",
+            "key": f"{owner}.asc",
+            "fingerprint": repository.fingerprints[path],
+        }
+        for owner, path in _OWNERS.items()
+    }
+
+
+def write_keys(project: Project, repository: LocalRepository) -> None:
+    """Writes the repositories' keys into a project."""
     for owner, path in _OWNERS.items():
         (project.root / f"{owner}.asc").write_text(repository.key(path))
+
+
+def write_stack(project: Project, stack: str, machines: Mapping[str, SshMachine], repository: LocalRepository) -> None:
+    """Writes a stack of bare machines and the keys of their repositories into a project, and makes it."""
+    write_keys(project, repository)
     hosts = {name: gpu_host(machine, repository) for name, machine in machines.items()}
     project.write(stack, {"hosts": hosts})
     project.init(stack)
