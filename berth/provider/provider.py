@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from pulumi.provider.experimental import provider as rpc
-from pulumi.provider.experimental.property_value import PropertyValue
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.struct_pb2 import Struct
+from pulumi.runtime.proto import provider_pb2 as rpc
 from pydantic import TypeAdapter, ValidationError
 
 from berth.provider import wire
@@ -25,16 +26,16 @@ T = TypeVar("T")
 
 _HOST_SETTINGS = TypeAdapter(dict[str, HostSettings])
 _KINDS = {
-    ("add", False): rpc.PropertyDiffKind.ADD,
-    ("add", True): rpc.PropertyDiffKind.ADD_REPLACE,
-    ("update", False): rpc.PropertyDiffKind.UPDATE,
-    ("update", True): rpc.PropertyDiffKind.UPDATE_REPLACE,
-    ("delete", False): rpc.PropertyDiffKind.DELETE,
-    ("delete", True): rpc.PropertyDiffKind.DELETE_REPLACE,
+    ("add", False): rpc.PropertyDiff.ADD,
+    ("add", True): rpc.PropertyDiff.ADD_REPLACE,
+    ("update", False): rpc.PropertyDiff.UPDATE,
+    ("update", True): rpc.PropertyDiff.UPDATE_REPLACE,
+    ("delete", False): rpc.PropertyDiff.DELETE,
+    ("delete", True): rpc.PropertyDiff.DELETE_REPLACE,
 }
 
 
-class BerthProvider(rpc.Provider):
+class BerthProvider:
     """Serves every operation of the registry. State holds the inputs, since requests do not bring the old ones."""
 
     def __init__(self, progress: Progress, operations: Mapping[str, AnyOperation] = OPERATIONS) -> None:
@@ -49,18 +50,18 @@ class BerthProvider(rpc.Provider):
         text = wire.to_plain_map(request.args).get("hosts", "{}")
         if not wire.has_unknown(text):
             self._hosts = Hosts(_HOST_SETTINGS.validate_json(text))
-        return rpc.ConfigureResponse(accept_secrets=False, supports_preview=True)
+        return rpc.ConfigureResponse(acceptSecrets=False, supportsPreview=True)
 
     async def check(self, request: rpc.CheckRequest) -> rpc.CheckResponse:
         """Refuses malformed inputs by path and fills in defaults."""
         operation = self._operation(request.urn)
-        new = wire.to_plain_map(request.new_inputs)
+        new = wire.to_plain_map(request.news)
         unknown = {key for key, value in new.items() if wire.has_unknown(value)}
         try:
             plain = operation.wants.model_validate(new).plain() if not unknown else new
         except ValidationError as error:
             return rpc.CheckResponse(
-                inputs=request.new_inputs,
+                inputs=request.news,
                 failures=[
                     rpc.CheckFailure(property=path_of(item["loc"]), reason=item["msg"])
                     for item in error.errors(include_input=False, include_url=False)
@@ -71,21 +72,20 @@ class BerthProvider(rpc.Provider):
     async def diff(self, request: rpc.DiffRequest) -> rpc.DiffResponse:
         """Names each path that differs between the state and what is wanted now."""
         operation = self._operation(request.urn)
-        new = wire.to_plain_map(request.new_inputs)
-        fields = operation.wants.model_fields
-        old = {key: value for key, value in wire.to_plain_map(request.old_state).items() if key in fields}
-        ignored = {*request.ignore_changes, *operation.guides}
+        old, new = _differing(request.olds, request.news, operation.wants.model_fields)
+        ignored = {*request.ignoreChanges, *operation.guides}
         found = [change for change in changes(old, new) if _top(change.path) not in ignored]
         replaces = sorted({_top(change.path) for change in found} & operation.replace)
         return rpc.DiffResponse(
-            changes=bool(found),
+            changes=rpc.DiffResponse.DIFF_SOME if found else rpc.DiffResponse.DIFF_NONE,
             replaces=replaces,
-            delete_before_replace=operation.delete_first,
+            deleteBeforeReplace=operation.delete_first,
             diffs=sorted({_top(change.path) for change in found}),
-            detailed_diff={
-                change.path: rpc.PropertyDiff(_KINDS[change.kind, _top(change.path) in replaces], input_diff=True)
+            detailedDiff={
+                change.path: rpc.PropertyDiff(kind=_KINDS[change.kind, _top(change.path) in replaces], inputDiff=True)
                 for change in found
             },
+            hasDetailedDiff=True,
         )
 
     async def create(self, request: rpc.CreateRequest) -> rpc.CreateResponse:
@@ -93,10 +93,10 @@ class BerthProvider(rpc.Provider):
         operation = self._operation(request.urn)
         plain = wire.to_plain_map(request.properties)
         if request.preview:
-            return rpc.CreateResponse(resource_id="", properties=await self._foresee(operation, plain, request.urn))
+            return rpc.CreateResponse(properties=await self._foresee(operation, plain, request.urn))
         want = operation.wants.model_validate(plain)
         properties = await self._tracked(self._converge(operation, want, request.urn), request.timeout)
-        return rpc.CreateResponse(resource_id=operation.identity(want), properties=properties)
+        return rpc.CreateResponse(id=operation.identity(want), properties=properties)
 
     async def update(self, request: rpc.UpdateRequest) -> rpc.UpdateResponse:
         """As create; previews call it too."""
@@ -115,20 +115,23 @@ class BerthProvider(rpc.Provider):
         state = wire.to_plain_map(request.properties)
         want = _stored(operation, state)
         if want is None:
-            return rpc.ReadResponse(request.resource_id, request.properties, request.inputs or request.properties)
+            inputs = request.inputs if request.inputs.fields else request.properties
+            return rpc.ReadResponse(id=request.id, properties=request.properties, inputs=inputs)
         try:
             have = await self._tracked(operation.observe(self._hosts.reader(want.host), want))
         except (Unreachable, UnknownHost) as error:
             if want.host not in self._away:  # once for each host, of which there may be many resources
                 self._away.add(want.host)
                 self._progress.warn(request.urn, f"{error}; what lies there is shown as last known")
-            return rpc.ReadResponse(request.resource_id, request.properties, wire.to_wire_map(want.plain()))
+            return rpc.ReadResponse(id=request.id, properties=request.properties, inputs=wire.to_wire_map(want.plain()))
         if have is None:
-            return rpc.ReadResponse("", {}, {})
+            return rpc.ReadResponse()
         seen = have.plain()
-        return rpc.ReadResponse(request.resource_id, wire.to_wire_map({**state, **seen}), wire.to_wire_map(seen))
+        return rpc.ReadResponse(
+            id=request.id, properties=wire.to_wire_map({**state, **seen}), inputs=wire.to_wire_map(seen)
+        )
 
-    async def delete(self, request: rpc.DeleteRequest) -> None:
+    async def delete(self, request: rpc.DeleteRequest) -> Empty:
         """Removes what create made; what is gone already is no failure."""
         operation = self._operation(request.urn)
         known = _stored(operation, wire.to_plain_map(request.properties))
@@ -147,6 +150,7 @@ class BerthProvider(rpc.Provider):
             await operation.converge(host, None, known)
 
         await self._tracked(remove(), request.timeout)
+        return Empty()
 
     async def invoke(self, request: rpc.InvokeRequest) -> rpc.InvokeResponse:
         """The facts of `host`, or of all `hosts` by name at once, for the plan; asked before any resource exists.
@@ -160,12 +164,10 @@ class BerthProvider(rpc.Provider):
             from berth.provider.kubernetes.facts import gather_clusters  # noqa: PLC0415 -- as operations are
 
             clusters = {str(name): (self._hosts.reader(str(name)), str(at)) for name, at in args["clusters"].items()}
-            return rpc.InvokeResponse(return_value=wire.to_wire_map(await self._tracked(gather_clusters(clusters))))
+            return _answer(await self._tracked(gather_clusters(clusters)))
         if "hosts" not in args:
-            found = await self._tracked(gather(self._hosts.reader(str(args.get("host", "")))))
-            return rpc.InvokeResponse(return_value=wire.to_wire_map(found))
-        several = await self._tracked(gather_all([self._hosts.reader(str(name)) for name in args["hosts"]]))
-        return rpc.InvokeResponse(return_value=wire.to_wire_map(several))
+            return _answer(await self._tracked(gather(self._hosts.reader(str(args.get("host", ""))))))
+        return _answer(await self._tracked(gather_all([self._hosts.reader(str(name)) for name in args["hosts"]])))
 
     async def cancel(self) -> None:
         """Ends what is running. Pulumi calls this at every normal end as well, when nothing is."""
@@ -188,12 +190,12 @@ class BerthProvider(rpc.Provider):
             raise BadInput(f"{token} is not a resource of this provider; it has {known}")
         return operation
 
-    async def _converge(self, operation: AnyOperation, want: Want, urn: str) -> dict[str, PropertyValue]:
+    async def _converge(self, operation: AnyOperation, want: Want, urn: str) -> Struct:
         host = await self._hosts.writer(want.host, self._progress.about(urn))
         await operation.converge(host, want, want)
         return wire.to_wire_map({**want.plain(), **await operation.outputs(host, want)})
 
-    async def _foresee(self, operation: AnyOperation, plain: dict[str, Any], urn: str) -> dict[str, PropertyValue]:
+    async def _foresee(self, operation: AnyOperation, plain: dict[str, Any], urn: str) -> Struct:
         """What a preview can say: the inputs, and outputs that are not known yet; nothing is written."""
         known = {key: value for key, value in plain.items() if key not in operation.late or not wire.has_unknown(value)}
         outputs = dict.fromkeys(operation.output_names(), wire.UNKNOWN)
@@ -229,6 +231,21 @@ class BerthProvider(rpc.Provider):
             raise ProviderError("cancelled; run the same again, it goes on from what is there") from None
         except TimeoutError:
             raise ProviderError(f"not done within the {timeout_s:.0f} s of its customTimeouts") from None
+
+
+def _differing(old: Struct, new: Struct, fields: Iterable[str]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What differs at all of a state's `fields` and of new inputs: few of many, so that only those are looked into."""
+    before = {key: old.fields[key] for key in fields if key in old.fields}
+    after = {key: value for key, value in new.fields.items() if not key.startswith("__")}
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    return (
+        {key: wire.to_plain(before[key]) for key in keys if key in before},
+        {key: wire.to_plain(after[key]) for key in keys if key in after},
+    )
+
+
+def _answer(found: Mapping[str, Any]) -> rpc.InvokeResponse:
+    return rpc.InvokeResponse(**{"return": wire.to_wire_map(found)})
 
 
 def _top(path: str) -> str:

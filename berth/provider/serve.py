@@ -11,9 +11,9 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from pulumi.provider.experimental.server import ProviderServicer
+from google.protobuf import empty_pb2
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
-from pulumi.runtime.proto import provider_pb2_grpc
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from pydantic import ValidationError
 
 from berth.provider.diff import path_of
@@ -24,14 +24,41 @@ from berth.provider.provider import BerthProvider
 VERSION = "0.1.0"
 
 
-class Servicer(ProviderServicer):
-    """Pulumi's servicer with one change: a failure that is understood reaches the user as its message alone."""
+class Servicer(provider_pb2_grpc.ResourceProviderServicer):
+    """Pulumi's verbs, handed to the provider. What it does not have the engine does without."""
+
+    def __init__(self, provider: BerthProvider) -> None:
+        super().__init__()
+        self._provider = provider
+
+    async def GetPluginInfo(self, request: empty_pb2.Empty, context: Any) -> plugin_pb2.PluginInfo:  # noqa: N802 -- named by the protocol
+        """The provider's version."""
+        del request, context
+        return plugin_pb2.PluginInfo(version=VERSION)
+
+    async def CheckConfig(self, request: provider_pb2.CheckRequest, context: Any) -> provider_pb2.CheckResponse:  # noqa: N802 -- as above
+        """Connections are looked at when they are used."""
+        del context
+        return provider_pb2.CheckResponse(inputs=request.news)
+
+    async def DiffConfig(self, request: provider_pb2.DiffRequest, context: Any) -> provider_pb2.DiffResponse:  # noqa: N802 -- as above
+        """Another way to a host replaces nothing on it."""
+        del request, context
+        return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_UNKNOWN, hasDetailedDiff=True)
+
+    async def Cancel(self, request: empty_pb2.Empty, context: Any) -> empty_pb2.Empty:  # noqa: N802 -- as above
+        """Ends what is running."""
+        del request, context
+        await self._provider.cancel()
+        return empty_pb2.Empty()
 
 
-def _clean(name: str) -> Callable[..., Awaitable[Any]]:
+def _clean(verb: str) -> Callable[..., Awaitable[Any]]:
+    """The provider's own method; a failure that is understood reaches the user as its message alone."""
+
     async def handler(self: Servicer, request: Any, context: Any) -> Any:
         try:
-            return await getattr(ProviderServicer, name)(self, request, context)
+            return await getattr(self._provider, verb.lower())(request)
         except BadInput as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except ProviderError as error:
@@ -54,8 +81,7 @@ async def serve(engine_address: str, parent: int) -> None:
     """Serves until a signal asks to stop or the engine is gone; prints the port as Pulumi expects it."""
     provider = BerthProvider(Progress(engine_address))
     server = grpc.aio.server(options=_GRPC_CHANNEL_OPTIONS)
-    servicer = Servicer([], VERSION, provider, engine_address=engine_address)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Servicer(provider), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     sys.stdout.write(f"{port}\n")

@@ -11,7 +11,6 @@ from typing import Any
 import grpc
 import grpc.aio
 from google.protobuf import empty_pb2
-from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, provider_pb2_grpc
 
 from berth.provider import wire
@@ -21,7 +20,7 @@ from berth.provider.operation import Operation, Want
 from berth.provider.operations.file import File
 from berth.provider.progress import Progress
 from berth.provider.provider import BerthProvider
-from berth.provider.serve import VERSION, Servicer
+from berth.provider.serve import Servicer
 
 FILE = "berth:host:File"
 THING = "test:host:Thing"
@@ -136,12 +135,12 @@ def urn(kind: str) -> str:
 
 def sent(values: Mapping[str, Any]) -> Any:
     """Plain values as the engine sends them."""
-    return PropertyValue.marshal_map(wire.to_wire_map(values))
+    return wire.to_wire_map(values)
 
 
 def got(struct: Any) -> dict[str, Any]:
     """Plain values of what the provider answered."""
-    return wire.to_plain_map(PropertyValue.unmarshal_map(struct))
+    return wire.to_plain_map(struct)
 
 
 @contextlib.asynccontextmanager
@@ -155,9 +154,7 @@ async def served(workspace: str) -> AsyncIterator[Served]:
     address = f"127.0.0.1:{engine_port}"
     provider = BerthProvider(Progress(address), {FILE: File(), THING: Thing()})
     server = grpc.aio.server()
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(
-        Servicer([], VERSION, provider, engine_address=address), server
-    )
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Servicer(provider), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

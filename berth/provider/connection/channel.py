@@ -27,7 +27,8 @@ itself.
 """
 
 _PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\!")
-"""What every shell takes as it is between single quotes; the rest is written as printf reads it."""
+_PRINTED = {byte: f"\\0{byte:03o}" for byte in range(256) if byte not in _PLAIN}
+"""What not every shell takes as it is between single quotes, as printf reads it."""
 
 END = r"""
 kill -s TERM -- "-$1" 2> /dev/null || exit 0
@@ -61,8 +62,7 @@ class Channel(asyncssh.SSHClientSession[bytes]):
 
     def line(self, argv: Sequence[str], *, sudo: Sequence[str] = (), skip: bool = False) -> str:
         """The command line for the login shell there."""
-        command = shlex.join(argv).encode()
-        plain = "".join(chr(byte) if byte in _PLAIN else f"\\0{byte:03o}" for byte in command)
+        plain = shlex.join(argv).encode().decode("latin-1").translate(_PRINTED)
         return shlex.join((*sudo, "sh", "-c", _BEGIN, self._mark, plain, "skip" if skip else "all"))
 
     def skipped(self, password: str) -> bytes:
@@ -121,7 +121,7 @@ class _Output:
         return self._data.decode(errors="replace") if self.marked is not None else ""
 
     def feed(self, data: bytes) -> None:
-        """Takes what arrived, and shows the lines that it completes."""
+        """Takes what arrived, and shows the lines that it completes to whoever looks at them."""
         start = len(self._data)
         self._data += data
         if self.marked is None:
@@ -133,7 +133,7 @@ class _Output:
             self.marked = self._data[at + len(self._mark) : end].decode(errors="replace").strip()
             del self._data[: end + 1]
             start = 0
-        while (end := self._data.find(b"\n", max(start, self._shown))) >= 0:
+        while self._on_line is not None and (end := self._data.find(b"\n", max(start, self._shown))) >= 0:
             self._show(end + 1)
 
     def finish(self) -> None:

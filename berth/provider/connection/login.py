@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import asyncssh
+from asyncssh.encryption import get_default_encryption_algs
 from asyncssh.public_key import get_default_public_key_algs
 
 from berth.provider.connection.reasons import CONNECT_S, DEFAULT_PORT, Presented, Target, explain
@@ -51,6 +52,10 @@ async def options_for(target: Target, jumps: str | None = None, *, checked: bool
         seen = await asyncssh.SSHClientConnectionOptions.construct(**options, config=())  # the user's own
     except (OSError, ValueError, asyncssh.Error) as error:
         raise Unreachable(f"{target.where}: {_settings_problem(target, error)}") from error
+    usual = get_default_encryption_algs()
+    if seen.encryption_algs == usual:  # nobody asked for others
+        quick_first = sorted(usual, key=lambda kind: b"gcm" not in kind)
+        options["encryption_algs"] = [kind.decode() for kind in quick_first]  # in Python a fifth of ChaCha20's time
     if checked:
         options |= _trust(target, seen)
     configured = seen.tunnel if isinstance(seen.tunnel, str) and seen.tunnel != "none" else ""
