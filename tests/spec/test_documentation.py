@@ -54,5 +54,5 @@ def test_an_example_plans_clean(text: str):
 
 
 def test_the_smallest_stack_of_the_readme_is_the_one_that_make_up_takes():
-    (example,) = re.findall(r"^```yaml\n(.*?)^```$", PAGES[0].read_text(), flags=re.MULTILINE | re.DOTALL)
+    example = re.findall(r"^```yaml\n(.*?)^```$", PAGES[0].read_text(), flags=re.MULTILINE | re.DOTALL)[0]
     assert yaml.safe_load(example) == yaml.safe_load((ROOT / "stacks/dev.yaml").read_text())
