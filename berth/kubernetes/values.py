@@ -55,8 +55,15 @@ def over(below: Object, above: Mapping[str, Any]) -> Object:
     found = dict(below)
     for key, value in above.items():
         known = found.get(key)
-        found[key] = over(known, value) if isinstance(known, dict) and isinstance(value, Mapping) else value
+        found[key] = over(known, value) if isinstance(known, dict) and isinstance(value, Mapping) else _thawed(value)
     return found
+
+
+def _thawed(value: Any) -> Any:
+    """What a stack file says, which is frozen, as the lists and mappings of an object."""
+    if isinstance(value, Mapping):
+        return {key: _thawed(inner) for key, inner in value.items()}
+    return [_thawed(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def placeholder(secret: str) -> str:

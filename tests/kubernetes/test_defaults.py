@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from berth.kubernetes import Object, filled, objects, secret_names, to_yaml
+from berth.kubernetes import Object, filled, objects, problems, secret_names, to_yaml
 from berth.planner.plan import Plan
 from berth.planner.planning import plan
 from berth.spec import load
@@ -207,3 +207,9 @@ def test_what_kserve_alone_knows_comes_over_what_berth_writes(planned: Any):
     assert found["priorityClassName"] == "high"
     assert found["model"]["readinessProbe"]["periodSeconds"] == 5
     assert found["model"]["readinessProbe"]["failureThreshold"] == 3
+
+
+def test_an_overlay_may_hold_lists(planned: Any):
+    decided = planned(on={"overlay": {"imagePullSecrets": [{"name": "registry"}]}})
+    assert predictor(decided)["imagePullSecrets"] == [{"name": "registry"}]
+    assert problems(objects(decided, "lab"), decided.clusters["lab"]) == ()
