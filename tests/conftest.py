@@ -2,9 +2,9 @@
 
 from hypothesis import HealthCheck, settings
 
-from tests.cluster.fixtures import cluster, control_plane, namespace
+from tests.cluster.fixtures import cluster, control_plane, llm_cluster, namespace
 
-__all__ = ["cluster", "control_plane", "namespace"]
+__all__ = ["cluster", "control_plane", "llm_cluster", "namespace"]
 
 settings.register_profile("berth", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("berth")

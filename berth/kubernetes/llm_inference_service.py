@@ -1,7 +1,8 @@
 """The LLMInferenceService of a revision, KServe's newer form, where the stack file asks for it.
 
-The container is written out whole, with command and probes, so that nothing of the cluster's presets decides what runs;
-KServe puts its own Services, and with `expose` its routes, around it.
+The container is written out whole, with command and probes, so that nothing of the cluster's presets decides what runs:
+of those come volumes, a security context and two variables of no weight. KServe puts its own Services, and with
+`expose` its routes, around it.
 """
 
 from __future__ import annotations

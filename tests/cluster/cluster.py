@@ -9,6 +9,7 @@ import base64
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -16,7 +17,7 @@ import yaml
 
 from tests.cluster.addresses import pods
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.parts import KSERVE
+from tests.cluster.parts import KSERVE, LLM_PRESETS
 from tests.ports import free_port, free_ports
 
 _SYSTEM = "kserve"
@@ -69,6 +70,8 @@ class Cluster(ControlPlane):
                     *("--root-ca-file", self.folder / "tls.crt"),
                     *("--kube-api-qps", "200", "--kube-api-burst", "400"),
                     *("--namespace-sync-period", "10s", "--horizontal-pod-autoscaler-sync-period", "1h"),
+                    # On a machine under load kwok is late, and what it calls ready is not made so again.
+                    *("--node-monitor-grace-period", "1h"),
                 ),
             ),
             ("kube-scheduler", ("--kube-api-qps", "200", "--kube-api-burst", "400")),
@@ -105,12 +108,34 @@ class Cluster(ControlPlane):
             environment={"POD_NAMESPACE": _SYSTEM, "KUBECONFIG": str(self.kubeconfig), "TMPDIR": str(self.folder)},
         )
         self.until(lambda: requests.get(f"http://127.0.0.1:{probes}/readyz", timeout=5).ok, "kserve")
-        self._webhooks(hooks)
+        self._webhooks("webhooks", hooks)
 
-    def _webhooks(self, port: int) -> None:
+    def serve_llm(self, program: Path) -> None:
+        """Starts KServe's controller for LLMInferenceServices too, with the presets that it asks for.
+
+        Raises:
+            Unavailable: it ended instead.
+        """
+        self.crds(KSERVE, ("llminferenceservices", "llminferenceserviceconfigs"))
+        self.install(["leaderworkersets", "httproutes", "gateways"])
+        for name in LLM_PRESETS:
+            (preset,) = self.parts.objects(f"llm-{name}")
+            self.create(f"/apis/serving.kserve.io/v1alpha2/namespaces/{_SYSTEM}/llminferenceserviceconfigs", preset)
+        metrics, probes, hooks = free_ports(3)
+        self.run(
+            "llmisvc",
+            *("--metrics-addr", f"127.0.0.1:{metrics}", "--health-probe-addr", f"127.0.0.1:{probes}"),
+            *("--metrics-secure=false", "--webhook-port", str(hooks)),
+            environment={"POD_NAMESPACE": _SYSTEM, "KUBECONFIG": str(self.kubeconfig), "TMPDIR": str(self.folder)},
+            path=program,
+        )
+        self.until(lambda: requests.get(f"http://127.0.0.1:{probes}/readyz", timeout=5).ok, "llmisvc")
+        self._webhooks("llm-webhooks", hooks)
+
+    def _webhooks(self, file: str, port: int) -> None:
         """Registers the webhooks as the module has them, by an address instead of a service."""
         authority = base64.b64encode((self.folder / "tls.crt").read_bytes()).decode()
-        for document in self.parts.objects("webhooks"):
+        for document in self.parts.objects(file):
             for hook in document["webhooks"]:
                 path = hook["clientConfig"]["service"]["path"]
                 hook["clientConfig"] = {"url": f"https://127.0.0.1:{port}{path}", "caBundle": authority}

@@ -81,11 +81,17 @@ class ControlPlane:
         self._processes.clear()
         self._session.close()
 
-    def run(self, program: str, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> None:
-        """Starts a program of the parts; its output goes to `<program>.log` in the folder."""
+    def run(
+        self,
+        program: str,
+        *arguments: str | Path,
+        environment: Mapping[str, str] | None = None,
+        path: Path | None = None,
+    ) -> None:
+        """Starts a program of the parts, or of `path`; its output goes to `<program>.log` in the folder."""
         with (self.folder / f"{program}.log").open("wb") as log:
             self._processes[program] = subprocess.Popen(
-                [self.parts.programs[program], *arguments],
+                [path or self.parts.programs[program], *arguments],
                 cwd=self.folder,
                 env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,

@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.cluster import Cluster
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.engines import engines
-from tests.cluster.parts import parts
+from tests.cluster.parts import llm, parts
 from tests.machines.fixtures import or_skip
 
 _numbers = itertools.count(1)
@@ -34,6 +34,14 @@ def cluster() -> Iterator[Cluster]:
                 yield made
         finally:
             made.stop()
+
+
+@pytest.fixture(scope="session")
+def llm_cluster(cluster: Cluster) -> Cluster:
+    """The cluster with KServe's controller for LLMInferenceServices beside the other."""
+    with or_skip("controller for LLMInferenceServices"):
+        cluster.serve_llm(llm())
+    return cluster
 
 
 @pytest.fixture

@@ -72,6 +72,8 @@ BUILDS = (
     Build("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
     Build("kserve", {"kserve": "github.com/kserve/kserve/cmd/manager"}),
 )
+LLM = Build("llmisvc", {"llmisvc": "github.com/kserve/kserve/cmd/llmisvc"})
+"""KServe's second controller, which few tests ask for."""
 
 _FILES: Mapping[str, Sequence[tuple[str, str]]] = {
     **{
@@ -84,10 +86,19 @@ _FILES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("kustomize/stage/pod/fast/pod-*.yaml", "stages"),
     ],
 }
+LLM_PRESETS = ("template", "worker-data-parallel", "router-route")
+"""The presets of its controller for LLMInferenceServices that ours can meet."""
 _CONTROLLER = (
     ("config/webhook/manifests.yaml", "webhooks.json"),
     ("config/configmap/inferenceservice.yaml", "configuration.json"),
     ("config/storagecontainers/default.yaml", "storage.json"),
+    ("config/webhook/llmisvc/manifests.yaml", "llm-webhooks.json"),
+    *((f"config/llmisvcconfig/config-llm-{name}.yaml", f"llm-{name}.json") for name in LLM_PRESETS),
+    # Of other projects, as KServe's own tests have them.
+    ("test/crds/leaderworkerset.x-k8s.io_leaderworkersets.yaml", "leaderworkersets.json"),
+    ("test/crds/gatewayapi_httproute.yaml", "httproutes.json"),
+    ("test/crds/gatewayapi_gateway.yaml", "gateways.json"),
+    ("test/crds/knative_service.yaml", "knative.json"),
 )
 
 
@@ -96,7 +107,7 @@ class Parts:
     """The programs by name, and the folder of the files.
 
     The files hold lists of objects: `kserve-VERSION/`, `openshift/` and `stages/`, and of the controller's release
-    `webhooks.json`, `configuration.json` and `storage.json`.
+    `webhooks.json`, `configuration.json`, `storage.json` and more.
     """
 
     programs: Mapping[str, Path]
@@ -120,6 +131,18 @@ def parts() -> Parts:
                 _build(build)
         files = _files()
     return Parts({name: build.folder / name for build in BUILDS for name in build.programs}, files)
+
+
+def llm() -> Path:
+    """KServe's controller for LLMInferenceServices, built first where the cache does not have it.
+
+    Raises:
+        Unavailable: it cannot be built here.
+    """
+    with alone("cluster"):
+        if not LLM.folder.exists():
+            _build(LLM)
+    return LLM.folder / "llmisvc"
 
 
 def _build(build: Build) -> None:
@@ -198,6 +221,7 @@ def plugin() -> Path:
 if __name__ == "__main__":
     try:
         parts()
+        llm()
         plugin()
     except Unavailable as reason:
         sys.exit(str(reason))

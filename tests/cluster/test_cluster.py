@@ -42,6 +42,17 @@ def test_kserve_makes_a_service_ready_and_its_pod_answers_through_the_api(cluste
     assert [model["id"] for model in listed["data"]] == ["one"]
 
 
+def test_kserve_makes_nothing_of_knatives_mode_without_knative_and_says_so(cluster: Cluster, namespace: str) -> None:
+    """Why `up` ends with the reason after seconds: nothing of the service's status tells it."""
+    body = service("one")
+    body["metadata"] = {"name": "one", "annotations": {"serving.kserve.io/deploymentMode": "Knative"}}
+    cluster.create(_SERVICES.format(namespace), body)
+    warnings = f"/api/v1/namespaces/{namespace}/events?fieldSelector=reason=ServerlessModeRejected"
+    (event,) = cluster.until(lambda: (cluster.get(warnings) or {"items": []})["items"], "KServe's warning")
+    assert (event["type"], event["involvedObject"]["kind"]) == ("Warning", "InferenceService")
+    assert (cluster.get(f"/apis/apps/v1/namespaces/{namespace}/deployments") or {})["items"] == []
+
+
 def test_kserve_refuses_a_service_without_a_model(cluster: Cluster, namespace: str) -> None:
     body = service("none", containers=[])
     answer = cluster.send("POST", _SERVICES.format(namespace), body)

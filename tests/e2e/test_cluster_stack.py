@@ -202,6 +202,29 @@ def test_a_cluster_without_kserve_and_one_that_is_away(
 
 
 @pytest.mark.soak
+def test_openshift_ai_with_a_gateway_behind_a_route(
+    project: Project, cluster: Cluster, namespace: str, granite: dict[str, Any]
+) -> None:
+    """Made by OpenShift's own definition of a Route; who admits it, its router, is not here."""
+    granite["clusters"]["ocp"]["expose"] = True
+    granite["gateway"] = {"host": "ocp", "edge": {}, "keys": [{"name": "alice", "secret": "alice_key"}]}
+    project.write("ocp", granite)
+    project.pulumi("ocp", "config", "set", "--secret", "alice_key", "sk-alice-0123456789abcdef0123456789").ok()
+    project.up("ocp").ok()
+    (route,) = (cluster.get(f"/apis/route.openshift.io/v1/namespaces/{namespace}/routes") or {})["items"]
+    assert route["spec"]["to"] == {"kind": "Service", "name": "ocp-gateway", "weight": 100}
+    assert route["metadata"]["annotations"]["haproxy.router.openshift.io/timeout"] == "3600s"
+    service = cluster.get(_path(namespace)) or {}
+    assert service["metadata"]["labels"]["networking.kserve.io/visibility"] == "exposed"
+    assert service["metadata"]["annotations"]["haproxy.router.openshift.io/timeout"] == "3600s"
+    project.unchanged("ocp").ok()
+    project.destroy("ocp").ok()
+    kinds = "inferenceservices,servingruntimes,deployments,services,routes,configmaps,serviceaccounts"
+    left = cluster.kubectl("get", kinds, "--namespace", namespace, "--output", "name").stdout.split()
+    assert left == ["configmap/kube-root-ca.crt", "serviceaccount/default"]
+
+
+@pytest.mark.soak
 def test_a_preview_of_thirty_models(
     project: Project, cluster: Cluster, granite: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -40,6 +40,9 @@ def _service(seen: Seen) -> Stuck | None:
             return Stuck(why=why, patience_s=5)
         if event.get("reason") in {"InternalError", "UpdateFailed"} and not seen.deployments:
             return Stuck(why=f"KServe cannot make it: {_short(event)}", patience_s=10)
+    for event in _warnings(seen, "LLMInferenceService"):
+        if event.get("reason") == "Error" and not seen.deployments:
+            return Stuck(why=f"KServe cannot make it: {_short(event)}", patience_s=10)
     return None
 
 
