@@ -45,11 +45,6 @@ class Bytes(int):
         """The amount in GiB (2**30 bytes)."""
         return self / 2**30
 
-    @property
-    def gb(self) -> float:
-        """The amount in GB (10**9 bytes), the unit of data sheets and `nvidia-smi` readers' notes."""
-        return self / 10**9
-
     def __add__(self, other: int) -> Bytes:
         return Bytes(int(self) + int(other))
 

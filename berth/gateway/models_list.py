@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from berth.gateway.names import served_names
 from berth.gateway.xds import Json
-from berth.planner.plan import GatewayPlan, ModelRoute, revision_name
+from berth.planner.plan import ModelRoute, revision_name
 
 _OWNER = "berth"
 
@@ -28,11 +28,6 @@ def entries(route: ModelRoute) -> list[Json]:
             _entry(route, revision_name(route.name, share.revision), share.max_model_len) for share in route.revisions
         ]
     return found
-
-
-def every_entry(plan: GatewayPlan) -> list[Json]:
-    """The entries of all models in the plan's order."""
-    return [entry for route in plan.models for entry in entries(route)]
 
 
 def _entry(route: ModelRoute, name: str, max_model_len: int | None) -> Json:

@@ -43,11 +43,6 @@ def file_source(folder: str, name: str) -> Json:
     }
 
 
-def duration(seconds: float) -> str:
-    """A duration as Envoy's JSON writes it."""
-    return f"{round(seconds, 3):g}s" if seconds < 10**5 else f"{round(seconds)}s"
-
-
 def socket_address(host: str, port: int) -> Json:
     """A TCP address."""
     return {"socket_address": {"address": host, "port_value": port}}

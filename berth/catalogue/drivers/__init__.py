@@ -47,10 +47,6 @@ class Branch:
     kind: str
     end: date | None
 
-    def supported(self, today: date) -> bool:
-        """Whether the branch still gets updates on a day; a branch whose end is not known does."""
-        return self.end is None or today <= self.end
-
 
 def shown(driver: Version) -> str:
     """A driver version as NVIDIA writes it: parts after the first have two digits at least (580.65.06)."""

@@ -213,9 +213,3 @@ class ModelShape:
     def multimodal(self) -> bool:
         """Whether prompts may hold images."""
         return self.vision is not None
-
-    @property
-    def hybrid(self) -> bool:
-        """Whether layers of different cache kinds alternate."""
-        kinds = len({(part.window, part.kv_heads, part.head_dim) for part in self.attention}) + len(self.recurrent)
-        return kinds > 1
