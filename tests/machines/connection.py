@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import sys
-import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,19 +16,11 @@ from berth.provider.connection.local import LocalConnection
 from berth.provider.errors import Unreachable
 from tests.machines.machine import Machine
 
-_NAMED = 'echo "$$" > "$0"; exec "$@"'
-_FORGET = 'rm -f -- "$0"'
-_END = """
-read -r group < "$0"
-kill -s TERM -- "-$group"
-for _ in 1 2 3 4 5 6 7 8; do kill -s 0 -- "-$group" || exit 0; sleep 1; done
-kill -s KILL -- "-$group"
-"""
 _RELAY = Path(__file__).with_name("relay.py")
 
 
 class MachineConnection:
-    """Runs commands in a test machine by `docker exec`. Each gets a process group that ends with its caller."""
+    """Runs commands in a test machine as its root. Each is in the process group of its caller's."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -37,17 +28,10 @@ class MachineConnection:
 
     async def run(self, command: Command, on_line: OnLine | None = None) -> Result:
         """See `Connection.run`."""
-        name = f"/run/berth-test-exec.{uuid.uuid4().hex}"
-        flags = ("--interactive",) if command.hold or command.stdin is not None else ()
-        argv = self._exec(*flags, self._machine.name, "sh", "-c", _NAMED, name, *command.argv)
-        after = _END  # docker's own end would leave the command running there
-        try:
-            result = await self._local.run(replace(command, argv=argv), on_line)
-            after = _FORGET
-        finally:
-            end = Command(argv=self._exec(self._machine.name, "sh", "-c", after, name), says="ending what it left")
-            await asyncio.shield(self._local.run(end))
-        if result.stderr.startswith("Error response from daemon"):
+        reads = command.hold or command.stdin is not None
+        argv = tuple(self._machine.argv(*command.argv, interactive=reads))
+        result = await self._local.run(replace(command, argv=argv), on_line)
+        if result.stderr.startswith(("Error response from daemon", "nsenter: ")):
             raise Unreachable(f"{self._machine.name}: {command.says}: {result.stderr.strip()}")
         return result
 
@@ -70,6 +54,3 @@ class MachineConnection:
 
     async def close(self) -> None:
         """Nothing is held open between commands."""
-
-    def _exec(self, *arguments: str) -> tuple[str, ...]:
-        return tuple(self._machine.engine.argv("exec", *arguments))
