@@ -8,12 +8,13 @@ import pulumi
 
 from berth.engines.random_model import files as random_files
 from berth.planner.plan import Local, PythonPackages
+from berth.provider.operations.bucket_model import BucketModelWant
 from berth.provider.operations.file import FileWant
 from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.operations.python_environment import PythonEnvironmentWant
 from berth.provider.operations.supervisor import SupervisorWant
 from berth.provider.operations.workspace import WorkspaceWant
-from berth.provider.resources.host import File, HubModel, PythonEnvironment, Supervisor, Workspace
+from berth.provider.resources.host import BucketModel, File, HubModel, PythonEnvironment, Supervisor, Workspace
 from components.docker import DockerHost
 from components.place import SUPERVISOR, HostPlace
 from components.prerequisites import HostPrerequisites
@@ -43,6 +44,7 @@ class HostBase(pulumi.ComponentResource):
         self._environments: dict[str, PythonEnvironment] = {}
         self._random_models: dict[str, list[File]] = {}
         self._hub_models: dict[str, HubModel] = {}
+        self._bucket_models: dict[str, BucketModel] = {}
         self.docker = DockerHost(self)
         host = place.plan.name
         self.workspace = Workspace(
@@ -89,6 +91,21 @@ class HostBase(pulumi.ComponentResource):
                 late={"token": pulumi.Config().require_secret(token)} if token else None,
             )
         return self._hub_models[name]
+
+    def bucket_model(
+        self, want: BucketModelWant, keys: tuple[str, str] | None, needs: Sequence[pulumi.Resource]
+    ) -> BucketModel:
+        """A model of a bucket, downloaded once however many serve it; `keys` name two secrets."""
+        if want.folder not in self._bucket_models:
+            config = pulumi.Config()
+            named = zip(("access_key", "secret_key"), keys or (), strict=False)
+            self._bucket_models[want.folder] = BucketModel(
+                f"{self.place.plan.name}-{want.url.removeprefix('s3://').strip('/').replace('/', '-')}",
+                want,
+                pulumi.ResourceOptions(parent=self, depends_on=list(needs)),
+                late={key: config.require_secret(secret) for key, secret in named},
+            )
+        return self._bucket_models[want.folder]
 
     def environment(self, packages: PythonPackages) -> PythonEnvironment:
         """The environment of these packages on this host, declared once however many ask for it."""

@@ -17,12 +17,14 @@ from berth.planner.plan import (
     PythonPackages,
     RandomWeights,
     ReplicaPlan,
+    S3Weights,
     SmokePlan,
 )
 from berth.provider.docker.container import Container
+from berth.provider.operations.bucket_model import BucketModelWant
 from berth.provider.operations.hub_model import HubModelWant
 from berth.provider.replica import ReplicaWant
-from berth.provider.resources.host import HubModel
+from berth.provider.resources.host import BucketModel, HubModel
 from berth.provider.resources.serving import Replica
 from components.adopted_server import adopted_replica
 from components.docker import container
@@ -32,6 +34,10 @@ from components.traffic import traffic
 
 _LOCKS = "/run/lock"
 """World-writable on every Linux that follows the Filesystem Hierarchy Standard, and gone after a boot."""
+
+
+_AWS = "https://s3.amazonaws.com"
+"""Where public buckets are, which need no connection."""
 
 
 class InferenceServer(pulumi.ComponentResource):
@@ -161,6 +167,9 @@ class InferenceServer(pulumi.ComponentResource):
                 return place.absolute(path), place.absolute(path)
             case HubWeights() as weights:
                 return self._downloaded(weights, needs, environment).path, place.hub_cache
+            case S3Weights() as weights:
+                model, folder = self._from_bucket(weights, needs, environment)
+                return model.path, folder
             case other:
                 raise pulumi.RunError(f"models.{self.plan.model}: {type(other).__name__} cannot be applied yet")
 
@@ -172,17 +181,41 @@ class InferenceServer(pulumi.ComponentResource):
             revision=weights.revision,
             endpoint=weights.endpoint,
             cache=self._host.place.hub_cache,
-            python=self._python(needs, environment),
+            python=self._python(needs, environment, self._host.place.hub_cache),
         )
         model = self._host.hub_model(want, weights.token, needs)
         needs.append(model)
         return model
 
-    def _python(self, needs: list[pulumi.Resource], environment: str) -> str:
-        """What downloads a model: the engine's own Python, or its image's where the host has none."""
+    def _from_bucket(
+        self, weights: S3Weights, needs: list[pulumi.Resource], environment: str
+    ) -> tuple[BucketModel, str]:
+        """A model of a bucket and its folder."""
+        place = self._host.place
+        opened = place.plan.connections.get(weights.connection or "")
+        url = (
+            weights.url if weights.url.startswith("s3://") or opened is None else f"s3://{opened.bucket}/{weights.url}"
+        )
+        endpoint = (opened.endpoint if opened is not None else _AWS).rstrip("/")
+        folder = place.bucket_folder(endpoint, url)
+        want = BucketModelWant(
+            host=self.plan.host,
+            url=url,
+            endpoint=endpoint,
+            region=opened.region if opened is not None else "us-east-1",
+            folder=folder,
+            python=self._python(needs, environment, folder),
+        )
+        keys = (opened.access_key, opened.secret_key) if opened is not None else None
+        model = self._host.bucket_model(want, keys, needs)
+        needs.append(model)
+        return model, folder
+
+    def _python(self, needs: list[pulumi.Resource], environment: str, folder: str) -> str:
+        """What downloads a model into a folder: the engine's own Python, or its image's where the host has none."""
         if not isinstance(self.plan.engine.installation, ImageEngine):
             return f"{environment}/bin/python"
-        path, file = self._host.docker.python(self.plan.engine.installation.image, self._host.place.hub_cache)
+        path, file = self._host.docker.python(self.plan.engine.installation.image, folder)
         needs.append(file)
         return path
 

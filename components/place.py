@@ -77,6 +77,15 @@ class HostPlace:
         below = self.plan.runtime == "docker" or self.pod
         return self.absolute(f"{self.plan.root}/huggingface/hub") if below else ""
 
+    def bucket_folder(self, endpoint: str, url: str) -> str:
+        """The folder of a model of a bucket, shared by all stacks there, beside that of downloaded models."""
+        bucket, _, folder = url.removeprefix("s3://").partition("/")
+        below = f"s3/{endpoint.partition('://')[2].strip('/').replace(':', '-')}/{bucket}/{folder.strip('/')}"
+        if self.plan.cache is not None:
+            return f"{self.absolute(self.plan.cache)}/{below}".rstrip("/")
+        kept = self.plan.root if self.plan.runtime == "docker" or self.pod else "~/.cache/berth"
+        return self.absolute(f"{kept}/{below}")
+
     @property
     def downloads(self) -> str:
         """The folder of what uv downloads where the home is on another disk, shared by all stacks there."""

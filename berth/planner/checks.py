@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from berth.catalogue.secrets import secret
 from berth.planner.adoption import check_adoption
-from berth.planner.notes import refusal, warning
+from berth.planner.notes import refusal, remark, warning
 from berth.planner.on_cluster import check_clusters
 from berth.planner.placement import Seat, where_of
 from berth.planner.plan import Note, revision_name
@@ -21,6 +21,7 @@ def check(stack: Stack, profile: str, seats: Sequence[Seat]) -> Iterator[Note]:
     yield from _references(stack)
     yield from _quotas(stack, seats)
     yield from _runtimes(seats)
+    yield from _connections(stack, seats)
     yield from _machines(stack)
     yield from check_clusters(stack, seats)
     yield from _clients(stack)
@@ -112,8 +113,25 @@ def _runtimes(seats: Sequence[Seat]) -> Iterator[Note]:
             text = f"is on a host, and {seat.host} is a cluster; must be hub, s3, oci or pvc"
             yield refusal(f"{seat.where}.source.{source.kind}", text)
         if not seat.on_cluster and source.kind == "pvc":
-            text = f"is on a cluster, and {seat.host} is a host; must be hub or path"
+            text = f"is on a cluster, and {seat.host} is a host; must be hub, s3 or path"
             yield refusal(f"{seat.where}.source.pvc", text)
+
+
+def _connections(stack: Stack, seats: Sequence[Seat]) -> Iterator[Note]:
+    """Buckets that a host has no key for."""
+    for seat in seats:
+        source, where = seat.spec.source, f"{seat.where}.source.connection"
+        if seat.on_cluster or source.s3 is None or seat.index:
+            continue
+        known = stack.hosts[seat.host].connections
+        if source.connection is None:
+            if known:
+                text = f"is not said, so that the bucket must be public; {seat.host} has {', '.join(known)}"
+                yield remark(where, text)
+        elif source.connection not in known:
+            near = nearest(source.connection, known)
+            hint = f"did you mean {near}?" if near else f"known: {', '.join(known) or 'none'}"
+            yield refusal(where, f"is {source.connection}, must be one of hosts.{seat.host}.connections; {hint}")
 
 
 def _machines(stack: Stack) -> Iterator[Note]:

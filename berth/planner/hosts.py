@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from berth.planner.plan import Card, HostPlan, Local, Ssh
+from berth.planner.plan import Card, DataConnectionPlan, HostPlan, Local, Ssh
 from berth.planner.prerequisites import declared
 from berth.spec.hosts import Host
 
@@ -20,5 +20,6 @@ def host_plan(name: str, host: Host, cards: tuple[Card, ...] = ()) -> HostPlan:
         init=host.init,
         cache=host.cache,
         cards=cards,
+        connections={key: DataConnectionPlan(**one.model_dump()) for key, one in host.connections.items()},
         declares=declared(host.prerequisites),
     )

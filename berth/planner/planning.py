@@ -247,6 +247,8 @@ def _secrets(stack: Stack) -> Iterator[str]:
     for host in stack.hosts.values():
         if host.connection != "local" and host.connection.ssh.sudo_password is not None:
             yield host.connection.ssh.sudo_password
+        for opened in host.connections.values():
+            yield from (opened.access_key, opened.secret_key)
     for cluster in stack.clusters.values():
         if cluster.kubeconfig is not None:
             yield cluster.kubeconfig

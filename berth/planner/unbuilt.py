@@ -62,8 +62,8 @@ def _runtimes(stack: Stack, revision: Revision) -> set[str]:
 
 
 def _on_hosts(name: str, revision: Revision, runtimes: set[str]) -> Iterator[tuple[str, str]]:
-    if revision.source.kind in {"s3", "oci"}:
-        yield f"models.{name}.source", f"{revision.source.kind} weights on a host: {_YET}; hub and path can"
+    if revision.source.kind == "oci":
+        yield f"models.{name}.source", f"oci weights on a host: {_YET}; hub, s3 and path can"
     if revision.engine.name == "tgi" and "process" in runtimes:
         yield f"models.{name}.engine", "tgi has no package to be installed from, only an image: use docker, or vllm"
     if revision.engine.environment is not None and "docker" in runtimes:

@@ -13,6 +13,7 @@ from berth.provider.operation import Operation
 
 _MODULES: Final = {
     "berth:serving:AdoptedReplica": "adopted_replica",
+    "berth:model:BucketModel": "bucket_model",
     "berth:host:CdiSpecification": "cdi_specification",
     "berth:gateway:Certificate": "certificate",
     "berth:host:ContainerToolkit": "container_toolkit",

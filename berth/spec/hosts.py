@@ -77,6 +77,21 @@ class Gpus(Section):
     """Memory of one card as its driver reports it; left out, the catalogue's (MIG slices and ECC change it)."""
 
 
+class DataConnection(Section):
+    """Where a bucket of S3 is and who may read it; on a cluster it becomes a secret of the namespace."""
+
+    bucket: Text
+    """The bucket."""
+    endpoint: Annotated[Text, Field(pattern=r"^https?://[^/\s]+/?$")] = "https://s3.amazonaws.com"
+    """The storage's address."""
+    region: Text = "us-east-1"
+    """The bucket's region."""
+    access_key: SecretName
+    """The secret with the access key's id."""
+    secret_key: SecretName
+    """The secret with the access key itself."""
+
+
 class Host(Section):
     """One machine."""
 
@@ -97,6 +112,8 @@ class Host(Section):
     below the home of who logs in."""
     cache: Text | None = None
     """The folder for downloaded weights, such as ~/.cache/huggingface; left out, one below `root`."""
+    connections: Mapping[Name, DataConnection] = Field(default_factory=dict)
+    """Buckets of S3 from which the machine downloads weights, by the name that models give as `connection`."""
     init: Literal["auto", "systemd", "supervisord"] = "auto"
     """What keeps processes running; auto takes systemd where it runs and supervisord elsewhere."""
     engine_ports: Annotated[int, Field(ge=1024, le=64536)] = 20000
@@ -125,21 +142,6 @@ class ClusterGpus(Gpus):
     """The name under which nodes offer them; a slice by MIG has another, such as nvidia.com/mig-1g.10gb."""
     nodes: Mapping[Text, Text] = Field(default_factory=dict)
     """Labels of the nodes that have them, where a cluster has several kinds."""
-
-
-class DataConnection(Section):
-    """Where a bucket of S3 is and who may read it; it becomes a secret of the namespace, in the platform's form."""
-
-    bucket: Text
-    """The bucket."""
-    endpoint: Annotated[Text, Field(pattern=r"^https?://[^/\s]+/?$")] = "https://s3.amazonaws.com"
-    """The storage's address."""
-    region: Text = "us-east-1"
-    """The bucket's region."""
-    access_key: SecretName
-    """The secret with the access key's id."""
-    secret_key: SecretName
-    """The secret with the access key itself."""
 
 
 class Cluster(Section):

@@ -80,9 +80,9 @@ class Source(Section):
     random: Text | None = None
     """A tiny model of random weights that Berth writes itself; it answers nonsense and needs no download."""
     s3: Annotated[Text, AfterValidator(_s3)] | None = None
-    """A folder in an S3 bucket: s3://bucket/folder, or with `connection` the folder alone."""
+    """A folder in an S3 bucket: s3://bucket/folder, or with `connection` the folder alone; without, a public one."""
     connection: Name | None = None
-    """The cluster's data connection (a secret of the namespace) for s3."""
+    """The connection of its host for s3, or the cluster's data connection (a secret of the namespace)."""
     oci: Image | None = None
     """An OCI image that holds the model."""
     pvc: Annotated[Text, AfterValidator(_claim)] | None = None

@@ -14,7 +14,8 @@ from berth.provider.connection.local import LocalConnection
 from berth.provider.host import Host
 from berth.provider.hub.program import program
 from berth.provider.hub.stop import STATUS
-from berth.provider.operations.hub_model import DownloadFailed, HubModel, HubModelWant
+from berth.provider.download import DownloadFailed
+from berth.provider.operations.hub_model import HubModel, HubModelWant
 from berth.provider.registry import OPERATIONS
 from tests.hub.fixtures import NEEDED, hub, model_files
 from tests.hub.stand_in import StandInHub

@@ -38,6 +38,17 @@ class Card:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataConnectionPlan:
+    """A bucket of S3 with the names of the secrets that open it."""
+
+    bucket: str
+    endpoint: str
+    region: str
+    access_key: str
+    secret_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class HostPlan:
     """One machine. `root` is the folder on it that holds everything this stack makes.
 
@@ -52,6 +63,7 @@ class HostPlan:
     init: Literal["auto", "systemd", "supervisord"] = "auto"
     cache: str | None = None
     cards: tuple[Card, ...] = ()
+    connections: Mapping[str, DataConnectionPlan] = field(default_factory=dict)
     declares: frozenset[str] = frozenset()
     prerequisites: PrerequisitesPlan | None = None
 
@@ -64,17 +76,6 @@ class TolerationPlan:
     operator: Literal["Exists", "Equal"] = "Exists"
     value: str | None = None
     effect: str | None = "NoSchedule"
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConnectionPlan:
-    """A bucket of S3 with the names of the secrets that open it."""
-
-    bucket: str
-    endpoint: str
-    region: str
-    access_key: str
-    secret_key: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ class RandomWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class S3Weights:
-    """A model folder in an S3 bucket; `connection` names a cluster's data connection. Clusters only, so far."""
+    """A model folder in an S3 bucket; `connection` names one of its host's or its cluster's."""
 
     url: str
     connection: str | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import errno
 import hashlib
 import http.client
@@ -17,10 +18,11 @@ import ssl
 import sys
 import urllib.error
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
-from berth.provider.hub.api import STALLS, Hub
+from berth.provider.hub.api import STALLS, Hub, Storage
 from berth.provider.hub.folder import Folder, cache_folder, file_size
 from berth.provider.hub.preloaded import whole
 from berth.provider.hub.selection import Listed, serving_needs
@@ -33,14 +35,41 @@ SPARE = 2**28
 """Bytes that must stay free on the disk."""
 
 
-class Download:
-    """One model at one commit on its way into the cache folder."""
+class Place(Protocol):
+    """Where files come to lie."""
 
-    def __init__(self, hub: Hub, folder: Folder, repo: str, commit: str) -> None:
+    def blob(self, file: Listed) -> Path:
+        """Where a file's content lies when it is there in full."""
+        ...
+
+    def partial(self, file: Listed) -> Path:
+        """Where a file's content lies while it comes."""
+        ...
+
+    def complete(self, file: Listed) -> bool:
+        """Whether a file is there in full."""
+        ...
+
+    def here(self, file: Listed) -> int:
+        """How many bytes of a file are there."""
+        ...
+
+    def keep(self, file: Listed) -> None:
+        """Makes of what has come the file."""
+        ...
+
+    def locked(self, file: Listed, note: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+        """Keeps other downloads of the same file waiting."""
+        ...
+
+
+class Download:
+    """Files on their way from below `source` into a folder of this host."""
+
+    def __init__(self, hub: Storage, folder: Place, source: str) -> None:
         self._hub = hub
         self._folder = folder
-        self._source = f"{hub.endpoint}/{repo}/resolve/{commit}/"
-        self._commit = commit
+        self._source = source
 
     def run(self, contents: Sequence[Listed]) -> None:
         """Brings all files, several at once; the first failure ends it.
@@ -61,19 +90,31 @@ class Download:
 
     def fetch(self, file: Listed) -> None:
         """Brings one file, going on where an earlier attempt ended, and proves that it is the listed one."""
-        blob, partial = self._folder.blob(file), self._folder.partial(file)
+        partial = self._folder.partial(file)
         with self._folder.locked(file, self._hub.lines.note):
-            if file_size(blob) == file.size:
+            if self._folder.complete(file):
                 return
             for _ in range(2):
                 self._fill(file, partial)
-                if _digest(partial, file) == file.blob:
-                    partial.replace(blob)
+                if self.right(file, partial):
+                    self._folder.keep(file)
                     return
                 partial.unlink()
-        raise Stop(
-            "mismatch", f"{file.path}: what comes is not what the hub lists (tried twice); a proxy may change it"
-        )
+        what = f"{file.path}: what comes is not what {self._hub.name} lists"
+        raise Stop("mismatch", f"{what} (tried twice); a proxy may change it")
+
+    def url(self, file: Listed) -> str:
+        """Where a file comes from."""
+        return self._source + urllib.parse.quote(file.path)
+
+    def right(self, file: Listed, content: Path) -> bool:
+        """Whether what came is what is listed."""
+        return _digest(content, file) == file.blob
+
+    def conditions(self, file: Listed) -> dict[str, str]:
+        """Headers without which something else might come meanwhile."""
+        del file
+        return {}
 
     def _fill(self, file: Listed, partial: Path) -> None:
         """Asks for what is left until all is there; only attempts without a new byte count against it."""
@@ -87,7 +128,7 @@ class Download:
             except urllib.error.HTTPError as error:
                 error.close()
                 partial.write_bytes(b"")
-                why = "the hub has nothing at this place"
+                why = f"{self._hub.name} has nothing at this place"
             except (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException) as error:
                 why = str(error) or type(error).__name__
             if file_size(partial) < file.size:
@@ -97,7 +138,7 @@ class Download:
                 self._hub.pause(stalls, f"{file.path}: {why}")
 
     def _append(self, file: Listed, partial: Path, start: int) -> None:
-        with self._hub.open(self._source + urllib.parse.quote(file.path), start) as answer:
+        with self._hub.open(self.url(file), start, **self.conditions(file)) as answer:
             goes_on = answer.status == 206 and (answer.headers.get("Content-Range") or "").startswith(f"bytes {start}-")
             with partial.open("ab" if goes_on else "wb") as out:
                 while data := answer.read1(CHUNK):  # what is there: a kill then loses next to nothing
@@ -127,18 +168,25 @@ def download(hub: Hub, folder: Folder, repo: str, revision: str) -> str:
     needed = serving_needs(files)
     contents = list({file.blob: file for file in needed}.values())
     left = sum(file.size - folder.here(file) for file in contents)
-    folder.root.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder.root).free
-    if left and left + SPARE > free:
-        raise Stop(
-            "disk", f"{folder.root.parent} has {amount(free, left + SPARE)} free that are needed; make room there"
-        )
+    refuse_full(folder.root, left)
     if left:
-        Download(hub, folder, repo, commit).run(contents)
+        Download(hub, folder, f"{hub.endpoint}/{repo}/resolve/{commit}/").run(contents)
     for file in needed:
         folder.link(commit, file)
     folder.finish(commit, revision, {file.path: file.size for file in needed})
     return commit
+
+
+def refuse_full(folder: Path, left: int) -> None:
+    """Makes the folder, and refuses a disk that cannot hold what is left.
+
+    Raises:
+        Stop: it cannot.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if left and left + SPARE > free:
+        raise Stop("disk", f"{folder.parent} has {amount(free, left + SPARE)} free that are needed; make room there")
 
 
 def bring(options: argparse.Namespace, folder: Folder, token: str) -> str:
@@ -186,20 +234,25 @@ def main(arguments: Sequence[str]) -> int:
     if options.verb == "look":
         emit({"path": str(folder.snapshot(commit)) if commit else "", "commit": commit, "missing": missing})
         return 0
+
+    def brought() -> dict[str, str]:
+        found = commit if missing == [] else bring(options, folder, sys.stdin.read().strip())
+        return {"path": str(folder.snapshot(found)), "commit": found}
+
+    return told(brought, folder.root)
+
+
+def told(bring: Callable[[], dict[str, str]], place: Path) -> int:
+    """Writes what was brought, or why it was not; returns the exit status."""
     try:
-        if missing != []:
-            commit = bring(options, folder, sys.stdin.read().strip())
+        brought = bring()
     except Stop as stop:
         emit({"error": stop.kind, "say": str(stop)})
         return STATUS[stop.kind]
     except OSError as error:
         why = "the disk is full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else error.strerror or str(error)
-        emit(
-            {
-                "error": "disk",
-                "say": f"{error.filename or folder.root}: {why}; make room or choose another cache folder",
-            }
-        )
+        say = f"{error.filename or place}: {why}; make room or choose another cache folder"
+        emit({"error": "disk", "say": say})
         return STATUS["disk"]
-    emit({"path": str(folder.snapshot(commit)), "commit": commit})
+    emit(brought)
     return 0

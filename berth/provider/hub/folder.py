@@ -52,9 +52,13 @@ class Folder:
         """Where a file's content lies while it comes."""
         return self.root / "blobs" / f"{file.blob}.incomplete"
 
+    def complete(self, file: Listed) -> bool:
+        """Whether a file is there in full."""
+        return file_size(self.blob(file)) == file.size
+
     def here(self, file: Listed) -> int:
         """How many bytes of a file are there."""
-        if file_size(self.blob(file)) == file.size:
+        if self.complete(file):
             return file.size
         return min(max(file_size(self.partial(file)), 0), file.size)
 
@@ -71,21 +75,30 @@ class Folder:
     def finish(self, commit: str, revision: str, sizes: dict[str, int]) -> None:
         """Records what is there."""
         if revision != commit:
-            _write(self.root / "refs" / revision, commit)
-        _write(self.root / ".berth" / f"{commit}.json", json.dumps(sizes, indent=1, sort_keys=True))
+            write(self.root / "refs" / revision, commit)
+        write(self.root / ".berth" / f"{commit}.json", json.dumps(sizes, indent=1, sort_keys=True))
 
-    @contextlib.contextmanager
-    def locked(self, file: Listed, note: Callable[[str], None]) -> Iterator[None]:
+    def keep(self, file: Listed) -> None:
+        """Makes of what has come the file."""
+        self.partial(file).replace(self.blob(file))
+
+    def locked(self, file: Listed, note: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
         """The lock that huggingface_hub takes for the same file."""
-        self._locks.mkdir(parents=True, exist_ok=True)
-        with (self._locks / f"{file.blob}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                note(f"waiting for another download of {file.path}")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                note("")
-            yield
+        return alone(self._locks / f"{file.blob}.lock", file.path, note)
+
+
+@contextlib.contextmanager
+def alone(path: Path, name: str, note: Callable[[str], None]) -> Iterator[None]:
+    """Keeps other downloads of the same file waiting, and says so where it waits itself."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note(f"waiting for another download of {name}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            note("")
+        yield
 
 
 def cache_folder(told: str) -> Path:
@@ -102,7 +115,8 @@ def file_size(path: Path) -> int:
         return -1
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """Writes a file in one rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = _beside(path)
     new.write_text(text)

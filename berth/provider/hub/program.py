@@ -7,6 +7,7 @@ import importlib.resources
 import json
 
 _MODULES = ("stop", "status_lines", "selection", "folder", "preloaded", "api", "download")
+_OF_BUCKETS = (*_MODULES, "signing", "bucket", "bucket_folder", "from_bucket")
 """In the order in which they import each other; the last one has `main`."""
 
 _BOOT = """
@@ -19,11 +20,15 @@ os._exit(module.main(sys.argv[1:]))  # threads that still wait for the network m
 
 
 @functools.cache
-def program() -> tuple[str, ...]:
+def program(*, of_bucket: bool = False) -> tuple[str, ...]:
     """The arguments after the name of a Python: its options, the boot text and the modules' texts as JSON.
 
-    The names are kept, so that a module on the host imports another one just as it does here.
+    It is the program for models of the hub, or the one for those of buckets. The names are kept, so that a module on
+    the host imports another one just as it does here.
     """
     package = importlib.resources.files("berth.provider.hub")
-    texts = {f"berth.provider.hub.{name}": package.joinpath(f"{name}.py").read_text() for name in _MODULES}
+    texts = {
+        f"berth.provider.hub.{name}": package.joinpath(f"{name}.py").read_text()
+        for name in (_OF_BUCKETS if of_bucket else _MODULES)
+    }
     return ("-I", "-c", _BOOT, json.dumps(texts))

@@ -9,6 +9,7 @@ import pulumi
 from berth.provider.resources.resource import Late, Resource
 
 if TYPE_CHECKING:  # a program of one part of a stack does not wait for the operations of all others
+    from berth.provider.operations.bucket_model import BucketModelWant
     from berth.provider.operations.directory import DirectoryWant
     from berth.provider.operations.docker_image import DockerImageWant
     from berth.provider.operations.file import FileWant
@@ -57,6 +58,13 @@ class HubModel(Resource["HubModelWant"]):
     kind = "berth:model:HubModel"
     path: pulumi.Output[str]
     commit: pulumi.Output[str]
+
+
+class BucketModel(Resource["BucketModelWant"]):
+    """A model of a bucket on the host; see `BucketModelWant`. `path` is the folder that an engine is given."""
+
+    kind = "berth:model:BucketModel"
+    path: pulumi.Output[str]
 
 
 class DockerImage(Resource["DockerImageWant"]):
