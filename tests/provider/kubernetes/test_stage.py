@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from berth.provider.kubernetes.seen import Seen
 from berth.provider.kubernetes.stage import stage
 from tests.provider.kubernetes.services import seen
 
@@ -51,12 +50,13 @@ def test_only_the_wanted_pods_make_a_rollout(deployment: dict[str, int], *, done
 
 
 @pytest.mark.parametrize(
-    ("service", "done"),
+    ("status", "done"),
     [
-        ({"metadata": {"generation": 4}, "status": {"observedGeneration": 4}}, True),
-        ({"metadata": {"generation": 4}, "status": {"observedGeneration": 3}}, False),  # ready as it was before
-        ({"metadata": {"generation": 1}}, True),  # of a KServe that does not say it
+        ({"observedGeneration": 2}, True),
+        ({"observedGeneration": 1}, False),  # ready as it was before
+        ({"observedGeneration": 3}, False),
+        ({}, True),  # of a KServe that does not say it
     ],
 )
-def test_conditions_are_those_of_the_service_as_it_is_now(service: dict[str, Any], *, done: bool) -> None:
-    assert Seen(specification="", service=service).judged() is done
+def test_conditions_are_those_of_the_workload_as_it_is_now(status: dict[str, Any], *, done: bool) -> None:
+    assert seen({"status": status}).judged() is done
