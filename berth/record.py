@@ -11,7 +11,7 @@ from typing import Any
 
 from berth.facts import HostFacts
 from berth.facts.anonymous import anonymous
-from berth.facts.store import Store
+from berth.facts.store import Store, write
 from berth.lifecycle.errors import LifecycleError
 from berth.lifecycle.project import Project
 from berth.lifecycle.pulumi import Pulumi
@@ -47,14 +47,14 @@ class Recording:
         return f"{facts.os.pretty or facts.os.id}, {cards}, driver {driver}, Docker {facts.docker.version or 'none'}"
 
     def write(self) -> None:
-        """Writes the file.
+        """Writes the file, whole or not at all.
 
         Raises:
             CannotRecord: its folder cannot be written.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(self.text, encoding="utf-8")
+            write(self.path, self.text)
         except OSError as error:
             raise CannotRecord(f"{self.path}: cannot be written ({error.strerror}); make it writable") from None
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from inspect import get_annotations
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -39,3 +39,25 @@ def test_components_declare_each_as_it_is(kind: str) -> None:
     (want,) = get_args(vars(found)["__orig_bases__"][0])
     given = [name for name, kept in get_annotations(found).items() if "pulumi.Output[" in kept]
     assert (want.__forward_arg__, given) == (OPERATIONS[kind].wants.__name__, list(OPERATIONS[kind].output_names()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("berth:host:File", {"path": "/f", "content": "s3cret", "mode": "0600", "sensitive": True}),
+        ("berth:model:HubModel", {"repo": "a/b", "revision": "0" * 40, "token": "s3cret"}),
+        ("berth:serving:SmokeTest", {"port": 1, "prompts": {}, "key": "s3cret"}),
+        ("berth:serving:LoadTest", {"port": 1, "models": {}, "key": "s3cret"}),
+        (
+            "berth:gateway:Configuration",
+            {
+                **{"folder": "/g", "envoy": "/e", "admin_port": 1, "keys": {"alice": "s3cret"}},
+                **{part: {} for part in ("bootstrap", "listeners", "clusters", "routes")},
+            },
+        ),
+    ],
+)
+def test_a_declaration_shows_no_secret_where_it_is_printed(kind: str, said: dict[str, Any]) -> None:
+    want = OPERATIONS[kind].wants(host="box", **said)
+    assert "s3cret" in str(want.plain())
+    assert "s3cret" not in repr(want)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
@@ -27,7 +27,7 @@ class Sudo:
     """What goes before a command line to run it as root, and the password that sudo reads first, if it does."""
 
     prefix: tuple[str, ...] = ()
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
 
 
 async def learn(name: str, run: Callable[[Command], Awaitable[Result]], password: SecretStr | None) -> Sudo:

@@ -33,7 +33,7 @@ class FileWant(Want):
     """
 
     path: str
-    content: str
+    content: str = Field(repr=False)
     mode: str = Field(default="0644", pattern=r"^[0-7]{4}$")
     owner: str = ""
     sensitive: bool = False

@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import Field
+
 from berth.gateway.admin import CONFIG_DUMP_PATH, STATS_PATH, published, rejections
 from berth.gateway.clusters import between
 from berth.gateway.endpoints import endpoints
@@ -83,7 +85,7 @@ class GatewayConfigurationWant(Want):
     clusters: dict[str, Any]
     routes: dict[str, Any]
     status: dict[str, Any] = {}
-    keys: dict[str, str] = {}
+    keys: dict[str, str] = Field(default={}, repr=False)
     mode: str = _MODE
 
     def texts(self) -> dict[str, str]:

@@ -21,7 +21,7 @@ class HubModelWant(DownloadWant):
     revision: str = Field(min_length=1)
     cache: str = ""
     endpoint: str = ""
-    token: str = ""
+    token: str = Field(default="", repr=False)
 
 
 class HubModel(Download[HubModelWant]):

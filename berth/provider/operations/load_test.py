@@ -52,7 +52,7 @@ class LoadTestWant(Want):
 
     port: int
     pods: Pods | None = None
-    key: str = ""
+    key: str = Field(default="", repr=False)
     models: dict[str, Asked]
     after: dict[str, Any] = {}
 

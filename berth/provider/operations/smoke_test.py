@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import Field
+
 from berth.provider.asking import Asks, Client, Way
 from berth.provider.command import Command
 from berth.provider.errors import ProviderError
@@ -23,7 +25,7 @@ class SmokeTestWant(Want):
 
     port: int
     pods: Pods | None = None
-    key: str = ""
+    key: str = Field(default="", repr=False)
     prompts: dict[str, list[str]]
     asks: dict[str, Asks] = {}
     timeout_s: float = 120
