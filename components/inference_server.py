@@ -121,6 +121,7 @@ class InferenceServer(pulumi.ComponentResource):
                 why=plan.why,
                 spare_port=plan.spare_port,
                 hold_limit_s=round(gateway.hold_limit_s) if routed and gateway else 0,
+                instead_of=plan.adopted.container if plan.adopted is not None else "",
                 **_proof(smoke),
             ),
             pulumi.ResourceOptions(parent=self, depends_on=needs),

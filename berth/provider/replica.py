@@ -21,7 +21,7 @@ DECLARED = (
 LATER = ("image", "address", "cpus", "memory")
 
 GUIDES = frozenset(
-    {"on_change", "why", "spare_port", "hold_limit_s", "prompts", "asks", "answer_timeout_s"},
+    {"on_change", "why", "spare_port", "hold_limit_s", "prompts", "asks", "answer_timeout_s", "instead_of"},
 )
 """What says how a replica is replaced and proved, and nothing of what it is."""
 
@@ -44,6 +44,7 @@ class ReplicaWant(Supervision):
     the way, `why` the figures it was chosen by, `spare_port` where a second engine listens meanwhile (0: there can be
     none), `hold_limit_s` how long the gateway lets a request wait. `prompts` are what a started engine must answer
     before any request of others reaches it; `asks` says how, `answer_timeout_s` how long one answer may take.
+    `instead_of` is the container that ran before the stack's first engine and was stopped for it.
 
     `state`, `definition`, `traffic` and `spare` are there to be observed: whether it runs what is declared in files
     that nobody edited, whether the gateway sends it requests, and whether a replacement left its second engine behind.
@@ -86,6 +87,7 @@ class ReplicaWant(Supervision):
     prompts: list[str] = []
     asks: Asks = "text"
     answer_timeout_s: float = 120
+    instead_of: str = ""
 
     def service(self) -> Service:
         """The service that runs this engine."""

@@ -172,22 +172,35 @@ class AdoptedReplica(Operation[AdoptedReplicaWant]):
             await until_given_back(host, want.name)  # what comes on its card starts as soon as this is done
             return
         await super().apply(host, want, have)
-        await self._answers(host, want)
+        limit_s = want.start_timeout_s
+        await _answers(host, want.where, name=want.name, engine=want.engine, port=want.port, limit_s=limit_s)
         await want.route().join(host)
 
-    async def _answers(self, host: Host, want: AdoptedReplicaWant) -> None:
-        loop = asyncio.get_running_loop()
-        begin = loop.time()
-        path = ENGINES[want.engine].health_path
-        while (answer := await get(host, want.port, path)) is None or not answer.ok:
-            waited = loop.time() - begin
-            if waited > want.start_timeout_s:
-                raise StartFailed(
-                    f"{want.name} on {host.name}: {want.where} does not answer {path} on port {want.port} within "
-                    f"{want.start_timeout_s} s; look at what it says (`docker logs`)"
-                )
-            host.say(f"{want.name}: waiting for {path} on port {want.port}, {waited:.0f} of {want.start_timeout_s} s")
-            await asyncio.sleep(_PAUSE_S)
+
+async def brought_back(host: Host, container: str, name: str, *, engine: str, port: int, limit_s: int) -> None:
+    """Starts a container that was taken over, whose successor does not start, and waits until it answers again.
+
+    Raises:
+        ProviderError: it does not start, or does not answer in time.
+    """
+    host.say(f"{name} did not start; starting container {container} again")
+    await host.run(replace(shell(_START, container, says=f"starting container {container}"), docker=True))
+    await _answers(host, f"container {container}", name=name, engine=engine, port=port, limit_s=limit_s)
+
+
+async def _answers(host: Host, where: str, *, name: str, engine: str, port: int, limit_s: int) -> None:
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    path = ENGINES[engine].health_path
+    while (answer := await get(host, port, path)) is None or not answer.ok:
+        waited = loop.time() - begin
+        if waited > limit_s:
+            raise StartFailed(
+                f"{name} on {host.name}: {where} does not answer {path} on port {port} within {limit_s} s; look at "
+                "what it says (`docker logs`)"
+            )
+        host.say(f"{name}: waiting for {path} on port {port}, {waited:.0f} of {limit_s} s")
+        await asyncio.sleep(_PAUSE_S)
 
 
 class _Seen:

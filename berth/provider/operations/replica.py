@@ -25,6 +25,7 @@ from berth.provider.docker.gpus import as_asked, caution
 from berth.provider.errors import BadInput, ProviderError, StartFailed
 from berth.provider.host import Host
 from berth.provider.operation import Operation
+from berth.provider.operations.adopted_replica import brought_back
 from berth.provider.operations.process import (
     before_reload,
     definition,
@@ -214,10 +215,12 @@ class Replica(Operation[ReplicaWant]):
             await self._start(host, want, have)
         except Exception as error:
             try:
-                await self._go_back(host, want, have)
+                back = await self._go_back(host, want, have)
             except ProviderError as second:
                 await want.route().leave(host)  # nobody is left for whom requests could wait
                 raise StartFailed(f"{error}\n{want.name}: the old engine does not come back either: {second}") from None
+            if back and isinstance(error, ProviderError):
+                raise StartFailed(f"{error}\n{want.name}: {back}") from None
             raise
         await want.route().join(host)
 
@@ -263,20 +266,29 @@ class Replica(Operation[ReplicaWant]):
         if have is None or not serves or self._stops(want, have):
             await _prove(host, want)
 
-    async def _go_back(self, host: Host, want: ReplicaWant, have: ReplicaWant | None) -> None:
-        """The engine that ran before runs again; without one, nothing is left running that cannot start."""
+    async def _go_back(self, host: Host, want: ReplicaWant, have: ReplicaWant | None) -> str:
+        """The engine that ran before runs again; without one, nothing is left running that cannot start.
+
+        Returns what serves instead where it is none of the stack's own.
+        """
         service, manager = want.service(), want.manager()
         for command in forget(service, manager) if have is None else manager.stop(service):
             await host.run(command)
         await _given_back(host, want)
         if have is None or have.definition != "as declared" or not self._redefined(want, have):
-            await want.route().leave(host)
-            return
+            if not want.instead_of:
+                await want.route().leave(host)
+                return ""
+            limit_s = want.start_timeout_s
+            await brought_back(host, want.instead_of, want.name, engine=want.engine, port=want.port, limit_s=limit_s)
+            await want.route().join(host)
+            return f"container {want.instead_of} was started again and serves"
         host.say(f"{want.name} did not start; bringing the old one back")
         # Nothing of it is there as it must be any more, and it had answered when it was new.
         await self._start(host, have.model_copy(update={"prompts": []}), None)
         await have.route().join(host)
         await self._end_second(host, have)
+        return ""
 
 
 async def _drain(host: Host, have: ReplicaWant) -> None:

@@ -18,9 +18,11 @@ import pytest
 from berth.gateway.endpoints import read_endpoints
 from berth.provider.command import shell
 from berth.provider.connection.local import LocalConnection
-from berth.provider.errors import BadInput
+from berth.provider.errors import BadInput, StartFailed
 from berth.provider.host import Host
 from berth.provider.operations.adopted_replica import AdoptedReplica, AdoptedReplicaWant
+from berth.provider.operations.replica import Replica
+from berth.provider.replica import ReplicaWant
 from tests.engine_standin.standin import SOURCE
 from tests.machines.engine import Engine
 from tests.machines.engine_image import engine_image
@@ -150,6 +152,34 @@ async def test_it_is_stopped_when_it_is_taken_over_and_stays_so(box: Box) -> Non
     assert (await box.host.run(shell('cat -- "$1"', want.endpoints, says="looking"))).stdout == text
     await ADOPTED.converge(box.host, want, want)
     assert await box.routed() == (box.port,)
+
+
+async def test_it_serves_again_where_what_comes_after_it_fails(box: Box) -> None:
+    box.run()
+    want, taking = box.want(), box.want(take=True, state="taken")
+    for step in (want, taking):
+        await ADOPTED.converge(box.host, step, step)
+    image = engine_image(box.engine)
+    after = ReplicaWant.model_validate(
+        {
+            **{"host": "box", "name": "one-main-0", "model": "one", "revision": "main", "engine": "vllm"},
+            **{"version": "0.32.0", "device": "cpu", "environment": "", "served_names": ["one"], "port": box.port},
+            **{"folder": f"{box.root}/services/one", "log": f"{box.root}/one.log", "init": "systemd"},
+            **{"unit_prefix": box.name, "cluster": "one-main", "endpoints": want.endpoints, "weights": "org/model"},
+            **{"start_timeout_s": 60, "stop_timeout_s": 5, "prompts": ["Hello"], "instead_of": box.name},
+            "variables": {"STANDIN_BROKEN": "1"},
+            "container": {"image": image, "port": box.port, "inside": 8000},
+            "image": box.engine.out("image", "inspect", "--format", "{{.Id}}", image),
+        }
+    )
+    with pytest.raises(StartFailed, match=rf"smoke test.*\n.*: container {box.name} was started again and serves$"):
+        await Replica().converge(box.host, after, after)
+    assert box.engine.out("inspect", "--format", "{{.State.Running}}", box.name) == "true"
+    assert await box.routed() == (box.port,)
+    assert box.engine.out("ps", "--all", "--quiet", "--filter", f"label=dev.berth.stack={box.name}") == ""
+    # The next update sees that it runs, stops it and tries again; without `take`, it is as adopted as before.
+    assert ADOPTED.differing(taking, await ADOPTED.observe(box.host, taking)) == ["state"]
+    assert await ADOPTED.observe(box.host, want) == want
 
 
 async def test_a_process_is_adopted_by_its_port(box: Box, tmp_path: Path) -> None:
