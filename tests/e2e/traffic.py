@@ -107,7 +107,7 @@ def shares(url: str, key: str, model: str, count: int) -> Counter[str]:
         session: requests.Session = getattr(local, "session", None) or requests.Session()
         local.session = session
         body = {"model": model, "prompt": "Hello", "max_tokens": 1}
-        answer = session.post(f"{url}/completions", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=60)
+        answer = session.post(f"{url}/completions", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=120)
         answer.raise_for_status()
         return str(answer.headers["x-served-by"])
 
