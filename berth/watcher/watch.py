@@ -43,6 +43,8 @@ ANSWER_S = 8.0
 METRICS_S = 10.0
 """How long the numbers of an engine may take; one that has much to do may be slow with them, too."""
 DEAD_PORT = 1
+LEAST_ANSWER = 4096
+"""Bytes of an answer that Envoy takes without being told."""
 EDITED = (OSError, ValueError, LookupError, TypeError, AttributeError)
 """What comes of reading a file that is being removed, or that somebody edited by hand into another shape."""
 PROGRESS = re.compile(
@@ -334,6 +336,9 @@ class Watcher:
         text = json.dumps(health, separators=(",", ":"))
         path = self.folder / "status.json"
         content = json.loads(path.read_text())
+        # Envoy refuses a file with a longer answer than it was told to expect, and shows the old one for ever.
+        longest = max(len(text.encode()), len(numbers.encode()), LEAST_ANSWER)
+        content["resources"][0]["max_direct_response_body_size_bytes"] = 1 << longest.bit_length()
         for route in content["resources"][0]["virtual_hosts"][0]["routes"]:
             if route["name"] == "health":
                 route["direct_response"] = {"status": status, "body": {"inline_string": text}}

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from berth import watcher as berth_watcher
+from berth.gateway import endpoints
 from berth.watcher.watch import PROGRESS
 
 Make = Callable[..., Any]
@@ -254,6 +255,21 @@ async def test_a_file_that_was_edited_into_another_shape_keeps_nothing_else_from
     engine.stopped = True
     await eventually(says(one, 503, "down", tiny="frozen", other="down"), "it still looks", 10)
     assert "Traceback" not in log.read_text()
+
+
+async def test_many_engines_are_no_more_than_envoy_takes(gateway: Make, model_of: Make, watch: Make, eventually: Make):
+    """Its limit on the numbers' size is that of the models at the first start; what they have grows by itself."""
+    one = gateway(model_of("tiny"))
+    await one.start()
+    watch(one, *QUICK)
+    await eventually(says(one, 503, "down", tiny="down"), "the watcher has looked", 10)
+    nobody = [(f"127.0.1.{number}", 9) for number in range(1, 61)]
+    one.write("endpoints/tiny@main.json", endpoints("tiny@main", nobody, held=False))
+
+    async def all_are_shown() -> bool:
+        return (await one.metrics("/engines")).text.count("berth_engine_in_rotation{") == len(nobody)
+
+    await eventually(all_are_shown, "each is shown", 10)
 
 
 async def test_health_answers_without_a_watcher_and_says_that_nothing_is_known(one: Any):
