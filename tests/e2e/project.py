@@ -55,6 +55,9 @@ class Project:
             if source.is_file() and not name.startswith(("tests/", "docs/", "benchmarks/")):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
+        for compiled in (ROOT / "berth", ROOT / "components"):  # or each copy's first run compiles them again
+            for folder in compiled.rglob("__pycache__"):
+                shutil.copytree(folder, root / folder.relative_to(ROOT), ignore=shutil.ignore_patterns("*.pyc.*"))
         (root / ".venv").symlink_to(ROOT / ".venv")
         made = cls(root, cli)
         made.layout.open()

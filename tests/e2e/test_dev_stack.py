@@ -1,6 +1,7 @@
 """The embedded default stack, as a stranger meets it: a clean clone, `make up`, the real vLLM on this machine's CPU.
 
-The tests of this file share one deployment and run in their order; each leaves the stack as it found it.
+The tests of this file share one deployment and run in their order; each leaves the stack as it found it, but for the
+last two.
 """
 
 from __future__ import annotations
@@ -118,9 +119,8 @@ def test_the_openai_package_lists_completes_and_streams(client: openai.OpenAI) -
 
 def test_nothing_has_changed_right_after_and_it_is_known_soon(clone: Project, deployed: str) -> None:
     del deployed
-    clone.unchanged("dev").ok()
     times = []
-    for _ in range(3):
+    for _ in range(2):
         begin = time.monotonic()
         clone.unchanged("dev").ok()
         times.append(time.monotonic() - begin)
@@ -191,25 +191,6 @@ def test_each_drift_is_named_and_repaired_alone(clone: Project, client: openai.O
     assert _answers(client)
 
 
-def test_a_changed_context_is_one_argument_and_one_restart(clone: Project, client: openai.OpenAI) -> None:
-    path = clone.root / "stacks/dev.yaml"
-    original = path.read_text()
-    gateway, engine = clone.pid("dev", "gateway"), clone.pid("dev", ENGINE)
-    try:
-        path.write_text(original.replace("context: 512", "context: 384"))
-        preview = clone.pulumi("dev", "preview", "--diff").ok().output
-        assert re.search(r"max_model_len: 512 => 384", preview), preview
-        assert "1 to update" not in preview or "tiny-main-0" in preview
-        clone.up("dev").ok()
-        assert clone.pid("dev", "gateway") == gateway
-        assert clone.pid("dev", ENGINE) != engine
-        assert _answers(client)
-    finally:
-        path.write_text(original)
-    clone.up("dev").ok()
-    clone.unchanged("dev").ok()
-
-
 def test_no_secret_in_plain_text(clone: Project, client: openai.OpenAI) -> None:
     key = client.api_key
     assert key not in clone.state("dev")
@@ -235,6 +216,24 @@ def test_the_engine_and_the_admin_interface_listen_on_loopback_only(clone: Proje
     ]
     assert ours
     assert all(address.startswith("127.0.0.1:") for address in ours)
+
+
+def test_a_changed_context_is_one_argument_and_one_restart(clone: Project, client: openai.OpenAI) -> None:
+    path = clone.root / "stacks/dev.yaml"
+    original = path.read_text()
+    gateway, engine = clone.pid("dev", "gateway"), clone.pid("dev", ENGINE)
+    try:
+        path.write_text(original.replace("context: 512", "context: 384"))
+        preview = clone.pulumi("dev", "preview", "--diff").ok().output
+        assert re.search(r"max_model_len: 512 => 384", preview), preview
+        assert "1 to update" not in preview or "tiny-main-0" in preview
+        clone.up("dev").ok()
+        assert clone.pid("dev", "gateway") == gateway
+        assert clone.pid("dev", ENGINE) != engine
+        assert _answers(client)
+        clone.unchanged("dev").ok()
+    finally:
+        path.write_text(original)  # what is deployed is left behind it: another engine's start would show nothing new
 
 
 def test_make_down_leaves_nothing(clone: Project, deployed: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,13 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install(tmp_path_factory.mktemp("engine"))
 
 
+def own_home(folder: Path) -> dict[str, str]:
+    """A home without any model in it; Python packages are shared between tests, as they are the same everywhere."""
+    home = folder / "home"
+    home.mkdir()
+    return {"HOME": str(home), "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache/uv")}
+
+
 @pytest.fixture
 def served(
     project: Project,
@@ -40,8 +48,7 @@ def served(
     commit = hub.add(REPO, model_files(), gated=True)
     hub.granted.add(TOKEN)
     source = {"hub": REPO, "revision": commit, "token": "hf_token", "endpoint": hub.endpoint}
-    project.extra["HOME"] = str(tmp_path / "home")
-    (tmp_path / "home").mkdir()
+    project.extra |= own_home(tmp_path)
     project.write("light", stack(ports(), environment, first={"source": source}))
     project.init("light")
     return commit
@@ -71,8 +78,7 @@ def test_an_adapter_comes_from_the_hub_and_is_listed_as_a_model(
 ) -> None:
     commits = {"acme/base": hub.add("acme/base", model_files()), "acme/french": hub.add("acme/french", adapter_files())}
     base, french = ({"hub": repo, "revision": commit, "endpoint": hub.endpoint} for repo, commit in commits.items())
-    project.extra["HOME"] = str(tmp_path / "home")
-    (tmp_path / "home").mkdir()
+    project.extra |= own_home(tmp_path)
     lora = {"adapters": [{"name": "french", "source": french}]}
     project.write("light", stack(ports(), environment, first={"source": base, "lora": lora}))
     project.init("light")

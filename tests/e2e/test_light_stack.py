@@ -6,13 +6,15 @@ import os
 import re
 import socket
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from conftest import sweep
 from light import stack
 from project import PASSPHRASE, ROOT, Project
 from standin import install
@@ -81,6 +83,16 @@ def test_adding_a_model_fails_no_request(project: Project, environment: Path, po
     project.destroy("light").ok()
 
 
+@pytest.fixture(scope="module")
+def never_up(cli: Path) -> Iterator[Project]:
+    """A copy whose stack is never deployed, so that many tests can share it."""
+    with tempfile.TemporaryDirectory(prefix="berth-") as folder:
+        made = Project.copy(Path(folder), cli)
+        made.init("light")
+        yield made
+        sweep(made)
+
+
 def _unknown_key(content: dict[str, Any]) -> None:
     content["models"]["first"]["contxt"] = 512
 
@@ -132,7 +144,7 @@ def _empty_key(content: dict[str, Any]) -> None:
     ],
 )
 def test_wrong_input_is_one_clear_line_and_changes_nothing(
-    project: Project,
+    never_up: Project,
     environment: Path,
     ports: Callable[[], int],
     spoil: Callable[[dict[str, Any]], None],
@@ -140,18 +152,16 @@ def test_wrong_input_is_one_clear_line_and_changes_nothing(
 ) -> None:
     content = stack(ports(), environment)
     spoil(content)
-    project.write("light", content)
-    project.init("light")
-    for command in (["preview"], ["up", "--yes"]):
-        done = project.pulumi("light", *command)
-        assert done.status != 0
-        errors = [line.strip() for line in done.output.partition("Diagnostics:")[2].splitlines() if "error:" in line]
-        assert len(errors) == 1, done.output
-        assert re.search(message, errors[0]), errors
-        assert "Traceback" not in done.output
-        assert 'File "' not in done.output
-    assert project.processes() == {}
-    assert not project.workspace("light").exists()
+    never_up.write("light", content)
+    done = never_up.pulumi("light", "up", "--yes")  # which begins as a preview
+    assert done.status != 0
+    errors = [line.strip() for line in done.output.partition("Diagnostics:")[2].splitlines() if "error:" in line]
+    assert len(errors) == 1, done.output
+    assert re.search(message, errors[0]), errors
+    assert "Traceback" not in done.output
+    assert 'File "' not in done.output
+    assert never_up.processes() == {}
+    assert not never_up.workspace("light").exists()
 
 
 def test_a_port_in_use_is_named_before_anything_is_changed(
