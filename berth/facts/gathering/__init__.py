@@ -69,7 +69,8 @@ if [ "${1-}" = sudo ]; then
   home=$(getent passwd "$user" | cut -d: -f6)
 elif [ "$(id -u)" != 0 ]; then
   if command -v sudo > /dev/null; then
-    if refused=$(sudo -n -- true 2>&1); then exec sudo -n -- sh -c "$gather" gather "$user" "$home" ''; fi
+    # what it asks goes to 3, what sudo complains of into the answer
+    if refused=$(sudo -n -- sh -c "$gather" gather "$user" "$home" '' 2>&1 >&3 3>&-) 3>&1; then exit 0; fi
     refused=${refused:-sudo refuses}
   else
     refused='there is no sudo'

@@ -17,11 +17,18 @@ if [ -S /var/run/docker.sock ]; then
   if [ -r /var/run/docker.sock ] && [ -w /var/run/docker.sock ]; then echo usable; fi
 fi
 # Where systemd keeps its socket, asking a daemon that was stopped would start it.
-if has docker && { [ ! -d /run/systemd/system ] || systemctl -q is-active docker.service snap.docker.dockerd.service; }
+daemon= said=
+read -r daemon < /var/run/docker.pid && read -r daemon < "/proc/$daemon/comm"
+if has docker && { [ ! -d /run/systemd/system ] || [ "$daemon" = dockerd ] ||
+  systemctl -q is-active docker.service snap.docker.dockerd.service; }
 then
-  part docker; within 15 docker info --format '{{json .}}' 2>&1
+  said=$(within 15 docker info --format '{{json .}}' 2>&1)
+  part docker; printf '%s\n' "$said"
 fi
-if has docker; then part docker_client; docker --version; fi
+case $said in
+  *'"ClientInfo":{"Debug":false,"Version":"'*) ;; # it is said there
+  *) if has docker; then part docker_client; docker --version; fi ;;
+esac
 part toolkit; if has nvidia-ctk; then nvidia-ctk --version; fi
 part started; stat -c %Z /var/run/docker.pid
 # Its folders outlive an upgrade, after which Docker need not look again; a few file systems know no time of making.
@@ -64,7 +71,7 @@ def _docker(found: Sections, unread: dict[str, str], *, root: bool) -> DockerFac
     path = text(found, "docker_path")
     socket = lines(found, "docker_socket")
     info = _info(text(found, "docker"))
-    client = _DOTTED.search(text(found, "docker_client"))
+    client = _DOTTED.search(str((info.get("ClientInfo") or {}).get("Version") or text(found, "docker_client")))
     version = info.get("ServerVersion") or None
     if path and socket and version is None and not root:
         unread["docker"] = (

@@ -16,7 +16,21 @@ if [ -d /run/systemd/system ]; then
       *.service | *.path | *.timer | *.target | *.socket | *.mount) set -- "$@" "${file##*/}" ;;
     esac
   done
-  systemctl show -p Id,LoadState,ActiveState,UnitFileState,Result,NeedDaemonReload -- "$@"
+  # Asked for a unit without a file, systemd searches for one each time: that took half of all that it did here.
+  folders=
+  for folder in /usr/lib/systemd/system /etc/systemd/system /etc/systemd/system.* /run/systemd/system \
+    /run/systemd/system.* /run/systemd/transient /run/systemd/generator* /usr/local/lib/systemd/system \
+    /lib/systemd/system
+  do if [ -d "$folder" ]; then folders="$folders $folder"; fi; done
+  for unit in "$@"; do
+    shift
+    for folder in $folders; do
+      if [ -e "$folder/$unit" ] || [ -L "$folder/$unit" ]; then set -- "$@" "$unit"; break; fi
+    done
+  done
+  if [ $# -gt 0 ]; then
+    systemctl show -p Id,LoadState,ActiveState,UnitFileState,Result,NeedDaemonReload -- "$@"
+  fi
 fi
 """
 
