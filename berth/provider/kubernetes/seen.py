@@ -61,10 +61,12 @@ class Seen:
     def judged(self) -> bool:
         """Whether the service's conditions are of its workload as it is now, and not of what it was before.
 
-        What KServe gives as the service's observed generation is its Deployment's.
+        What KServe gives as the observed generation of an InferenceService is its Deployment's.
         """
-        now = (self.deployment or {}).get("metadata", {}).get("generation")
-        return bool((self.service or {}).get("status", {}).get("observedGeneration", now) == now)
+        service = self.service or {}
+        observed = service if service.get("kind") == "LLMInferenceService" else self.deployment or {}
+        now = observed.get("metadata", {}).get("generation")
+        return bool(service.get("status", {}).get("observedGeneration", now) == now)
 
     def _is_wanted(self, marked: Object) -> bool:
         found: str = marked["metadata"].get("annotations", {}).get(SPECIFICATION, "")
