@@ -75,7 +75,9 @@ def forgetting(host: str, stack: str, project: Project | None = None) -> Forgett
         )
     pulumi = ready(project, stack)
     if not pulumi.exists():
-        raise LifecycleError(f"stack {stack}: is not there, so that it knows no host")
+        raise LifecycleError(
+            f"stack {stack}: is not there, so that it knows no host; `pulumi stack ls` lists those that are"
+        )
     exported = pulumi.call("stack", "export")
     state = json.loads(exported)
     deployment = state.get("deployment") or {}

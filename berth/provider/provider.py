@@ -136,7 +136,10 @@ class BerthProvider:
         operation = self._operation(request.urn)
         known = _stored(operation, wire.to_plain_map(request.properties))
         if known is None:
-            raise BadInput(f"{request.urn}: the state is from another version and says not enough to delete it")
+            raise BadInput(
+                f"{request.urn}: the state is from another version and says not enough to delete it; remove it "
+                f"there by hand, then run `pulumi state delete '{request.urn}'`"
+            )
 
         async def remove() -> None:
             try:

@@ -53,7 +53,7 @@ async def fetch(host: str, *, port: int | None = None, proxy_jump: str | None = 
         if way is not None:
             way.close()
     if key is None:
-        raise Unreachable(f"{target.where}: it shows no host key")
+        raise Unreachable(f"{target.where}: it shows no host key; see whether that port is its sshd's")
     return HostKey(
         algorithm=key.get_algorithm(),
         fingerprint=key.get_fingerprint(),

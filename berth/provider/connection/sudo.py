@@ -58,4 +58,7 @@ async def learn(name: str, run: Callable[[Command], Awaitable[Result]], password
                 f"{name}: sudo needs a password ({said}); name the secret that holds it in {setting}, or let this user "
                 "become root without one"
             )
-    raise Unreachable(f"{name}: sudo does not take the password of {setting}: {said or learnt.stderr.strip()}")
+    why = said or learnt.stderr.strip()
+    raise Unreachable(
+        f"{name}: sudo does not take the password of {setting}: {why}; correct that secret, or who may use sudo there"
+    )
