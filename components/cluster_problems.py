@@ -12,6 +12,7 @@ from berth.kubernetes.values import STACK_LABEL
 from berth.planner.plan import ClusterPlan, Plan, PvcWeights, S3Weights, TolerationPlan
 
 _KNATIVE = "serving.knative.dev/v1/Service"
+_GROUPS_OF_PODS = "leaderworkerset.x-k8s.io/v1/LeaderWorkerSet"
 
 
 def cluster_problems(plan: Plan, found: Mapping[str, ClusterFacts]) -> list[str]:
@@ -37,6 +38,13 @@ def _problems(plan: Plan, cluster: ClusterPlan, facts: ClusterFacts) -> Iterator
         yield (
             f"{where}.mode: is knative, and the cluster has no Service (serving.knative.dev/v1), must have it; install "
             "Knative Serving there, or leave mode out"
+        )
+    if any(one["kind"] == "LLMInferenceService" and "worker" in one["spec"] for one in wanted) and (
+        _GROUPS_OF_PODS not in facts.kinds
+    ):
+        yield (
+            f"{where}: the cluster has no LeaderWorkerSet (leaderworkerset.x-k8s.io/v1), must have it for replicas on "
+            "several nodes; install it there"
         )
     if not facts.namespace and not cluster.create_namespace:
         yield (
@@ -123,8 +131,8 @@ def _cards(where: str, there: Sequence[Service], facts: ClusterFacts) -> Iterato
         pod = service.pod
         if not pod.gpus or pod.parked:
             continue
-        asked[pod.resource] = asked.get(pod.resource, 0) + pod.gpus * service.count
-        placed = sum(_place(service, facts.nodes or (), left) for _ in range(service.count))
+        asked[pod.resource] = asked.get(pod.resource, 0) + pod.gpus * pod.span * service.count
+        placed = sum(_place(service, facts.nodes or (), left) for _ in range(service.count * pod.span)) // pod.span
         if facts.nodes is not None and placed < service.count:
             yield _full(service, placed, facts.nodes, left)
     for quota in facts.quotas:
@@ -174,7 +182,8 @@ def _full(service: Service, placed: int, nodes: Sequence[Node], left: Mapping[st
         return (
             f"{what}: nodes with {pod.resource} ({names}) have other labels or taints; correct gpus.nodes, tolerations"
         )
+    on = "one node" if pod.span == 1 else f"each of {pod.span} nodes"
     return (
-        f"{what}: {placed} of {service.count} replicas find {pod.gpus} {pod.resource} on one node, {free} are left; "
+        f"{what}: {placed} of {service.count} replicas find {pod.gpus} {pod.resource} on {on}, {free} are left; "
         "park or remove another model, use fewer replicas, or add a node"
     )

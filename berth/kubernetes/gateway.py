@@ -15,7 +15,7 @@ from berth.gateway.names import METRICS_NAME, SERVED_LISTENERS_FILE
 from berth.gateway.routes import placeholder as key_placeholder
 from berth.gateway.xds import Json, digest, file_source, response
 from berth.kubernetes.edge import About, edge
-from berth.kubernetes.services import LLM_COMPONENT, Service
+from berth.kubernetes.services import LLM_PODS, Service
 from berth.kubernetes.values import Object, metadata, placeholder
 from berth.planner.plan import ClusterPlan, GatewayPlan, Plan
 
@@ -76,7 +76,7 @@ def _engines(service: Service) -> Object:
     # KServe marks pods with the service's name, in either mode.
     selector = {"serving.kserve.io/inferenceservice": service.name}
     if service.pod.service == "llm":
-        selector = {"app.kubernetes.io/name": service.name, "app.kubernetes.io/component": LLM_COMPONENT}
+        selector = {"app.kubernetes.io/name": service.name, **LLM_PODS}
     return {
         "apiVersion": "v1",
         "kind": "Service",

@@ -7,6 +7,8 @@ of those come volumes, a security context and two variables of no weight. KServe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from berth.kubernetes.container import (
     arguments,
     command,
@@ -20,10 +22,14 @@ from berth.kubernetes.container import (
 )
 from berth.kubernetes.inference_service import scheduling
 from berth.kubernetes.services import Service
-from berth.kubernetes.storage import account, uri
+from berth.kubernetes.storage import MODEL_FOLDER, account, uri
 from berth.kubernetes.values import Object, metadata, over
+from berth.planner.plan import ClusterPlan
 
 V1ALPHA2_SINCE = (0, 17)
+
+_RANKS = ("--node-rank=$(LWS_WORKER_INDEX)", "--master-addr=$(LWS_LEADER_ADDRESS)")
+"""Which node a pod is and where the first one is, by variables that LeaderWorkerSet gives to each."""
 
 
 def llm_inference_service(service: Service) -> Object:
@@ -37,6 +43,9 @@ def llm_inference_service(service: Service) -> Object:
         "replicas": service.count,
         "template": _template(service),
     }
+    if service.pod.span > 1:
+        spec["parallelism"] = {"tensor": service.pod.gpus, "pipeline": service.pod.span}
+        spec["worker"] = _worker(service)
     if newer:  # labels of the object itself do not reach its pods
         spec["labels"] = service.labels
     if service.cluster.expose:
@@ -49,13 +58,40 @@ def llm_inference_service(service: Service) -> Object:
     }
 
 
+def preset(version: tuple[int, int], cluster: ClusterPlan, labels: Mapping[str, str]) -> Object:
+    """The preset that KServe asks for where a pipeline runs over nodes, and does not have up to 0.20; it is empty."""
+    return {
+        "apiVersion": f"serving.kserve.io/{'v1alpha2' if version >= V1ALPHA2_SINCE else 'v1alpha1'}",
+        "kind": "LLMInferenceServiceConfig",
+        "metadata": metadata("kserve-config-llm-worker-pipeline-parallel", cluster.namespace, labels),
+        "spec": {},
+    }
+
+
+def _worker(service: Service) -> Object:
+    """The pods of a replica beside its first: they compute, and answer nobody."""
+    found = _template(service)
+    (main,) = found["containers"]
+    silent = {"ports", "startupProbe", "readinessProbe", "livenessProbe"}
+    kept = {key: value for key, value in main.items() if key not in silent}
+    return {**found, "containers": [{**kept, "args": [*main["args"], "--headless"]}]}
+
+
+def _start(service: Service) -> Object:
+    if service.pod.span == 1:
+        return {"command": command(service), "args": [*fixed_arguments(service), *arguments(service)]}
+    # The program and not the module, which knows nothing of nodes that answer nobody; it takes the model by its place.
+    fixed = [word for word in fixed_arguments(service) if not word.startswith("--model=")]
+    over_nodes = [f"--nnodes={service.pod.span}", *_RANKS]
+    return {"command": ["vllm", "serve", MODEL_FOLDER], "args": [*fixed, *arguments(service), *over_nodes]}
+
+
 def _template(service: Service) -> Object:
     held = list(volumes(service))
     container = {
         "name": "main",
         "image": image(service),
-        "command": command(service),
-        "args": [*fixed_arguments(service), *arguments(service)],
+        **_start(service),
         "env": [*environment(service), *secret_environment(service)],
         "ports": [{"containerPort": service.port, "protocol": "TCP"}],
         "resources": resources(service),

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from berth.engines.contract import Engine
 from berth.kubernetes.edge import object_name
-from berth.kubernetes.services import LLM_COMPONENT, Service, labels
+from berth.kubernetes.services import LLM_PODS, Service, labels
 from berth.kubernetes.values import MODEL_LABEL, REVISION_LABEL, STACK_LABEL, Object, metadata
 from berth.monitoring import dashboards, rules
 from berth.planner.plan import ClusterPlan, Plan
@@ -50,7 +50,7 @@ def _engines(plan: Plan, kind: str) -> Object:
     """The pods that KServe made of the stack's services of one kind."""
     mine = {STACK_LABEL: plan.stack}
     if kind == "llm":
-        return {"matchLabels": {**mine, "app.kubernetes.io/component": LLM_COMPONENT}}
+        return {"matchLabels": {**mine, **LLM_PODS}}
     marked = {"key": "serving.kserve.io/inferenceservice", "operator": "Exists"}
     return {"matchLabels": mine, "matchExpressions": [marked]}
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from berth.kubernetes.gateway import gateway
 from berth.kubernetes.inference_service import inference_service
-from berth.kubernetes.llm_inference_service import llm_inference_service
+from berth.kubernetes.llm_inference_service import llm_inference_service, preset
 from berth.kubernetes.monitoring import monitoring
 from berth.kubernetes.runtime import serving_runtime
 from berth.kubernetes.services import Service, labels, services
@@ -45,6 +45,8 @@ def _objects(plan: Plan, cluster: ClusterPlan, version: str | None) -> Iterator[
         yield _namespace(plan, cluster)
     for name, said in cluster.connections.items():
         yield connection(cluster, name, said, labels(plan.stack))
+    if any(service.pod.span > 1 for service in there):
+        yield preset(there[0].version, cluster, labels(plan.stack))
     for service in there:
         yield from _service(service)
     yield from gateway(plan, cluster, there)

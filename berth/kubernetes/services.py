@@ -11,8 +11,8 @@ from berth.planner.plan import ClusterPlan, Plan, PodPlan, ReplicaPlan
 PORT = 8080
 """The port of an engine in a pod: KServe's runtimes, its probes and its metrics use it."""
 
-LLM_COMPONENT = "llminferenceservice-workload"
-"""What KServe calls the pods of an LLMInferenceService, in their label app.kubernetes.io/component."""
+LLM_PODS = {"kserve.io/component": "workload"}
+"""What KServe marks those pods of an LLMInferenceService with that answer: on several nodes, the first."""
 
 STANDARD_SINCE = (0, 16)
 """KServe's release that calls its modes Standard and Knative; before, RawDeployment and Serverless."""

@@ -8,6 +8,7 @@ from typing import Literal
 from berth.catalogue.units import Bytes
 from berth.planner.memory.weights import weights
 from berth.planner.notes import refusal, remark, warning
+from berth.planner.over_nodes import kind_of, over_nodes, span_of
 from berth.planner.placement import Seat
 from berth.planner.plan import (
     ClusterPlan,
@@ -21,7 +22,7 @@ from berth.planner.plan import (
 )
 from berth.planner.servings import Sized
 from berth.spec.gateway import Gateway
-from berth.spec.hosts import Cluster, ClusterGpus
+from berth.spec.hosts import Cluster
 from berth.spec.problems import nearest
 from berth.spec.stack import Stack
 
@@ -29,9 +30,11 @@ from berth.spec.stack import Stack
 def pod_of(one: Sized, cluster: Cluster, adapters: tuple[Weights, ...]) -> PodPlan:
     """What a replica is on its cluster."""
     seat = one.seat
-    kind = _kind(seat, cluster)
+    kind = kind_of(seat, cluster)
+    span = span_of(seat, cluster)
     return PodPlan(
-        gpus=0 if seat.spec.engine.device == "cpu" else seat.size,
+        gpus=0 if seat.spec.engine.device == "cpu" else seat.size // span,
+        span=span,
         resource=resource_of(seat, cluster),
         nodes=dict(kind.nodes) if kind is not None else {},
         runtime=seat.place.runtime,
@@ -58,18 +61,13 @@ def check_clusters(stack: Stack, seats: Sequence[Seat]) -> Iterator[Note]:
             yield from _like(seat, seats)
             yield from _adapters(stack.clusters[seat.host], seat)
             yield from _llm(stack.clusters[seat.host], seat)
+            yield from over_nodes(stack.clusters[seat.host], seat)
     yield from _names(seats)
-
-
-def _kind(seat: Seat, cluster: Cluster) -> ClusterGpus | None:
-    """The kind of card that a replica takes: the one it names, else the cluster's first."""
-    named = (kind for kind in cluster.gpus if seat.place.gpu in {None, kind.model})
-    return next(named, None)
 
 
 def resource_of(seat: Seat, cluster: Cluster) -> str:
     """The name under which nodes offer the cards that a replica takes."""
-    kind = _kind(seat, cluster)
+    kind = kind_of(seat, cluster)
     return kind.resource if kind is not None else "nvidia.com/gpu"
 
 
@@ -131,7 +129,7 @@ def _counts(stack: Stack, seats: Sequence[Seat]) -> Iterator[Note]:
     """Cards that a cluster has too few of, and what is left where they suffice."""
     used: dict[tuple[str, str], int] = {}
     for seat in seats:
-        kind = _kind(seat, stack.clusters[seat.host]) if seat.on_cluster else None
+        kind = kind_of(seat, stack.clusters[seat.host]) if seat.on_cluster else None
         if kind is not None:
             used[seat.host, kind.model] = used.get((seat.host, kind.model), 0) + seat.size
     for name, cluster in stack.clusters.items():

@@ -142,6 +142,8 @@ class ClusterGpus(Gpus):
     """The name under which nodes offer them; a slice by MIG has another, such as nvidia.com/mig-1g.10gb."""
     nodes: Mapping[Text, Text] = Field(default_factory=dict)
     """Labels of the nodes that have them, where a cluster has several kinds."""
+    per_node: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """How many of them one node has; a replica that takes more runs on several. Left out, each fits one node."""
 
 
 class Cluster(Section):

@@ -21,7 +21,7 @@ from tests.ports import free_port, free_ports
 
 START_S = 120.0
 TOKEN = "berth-test-administrator"
-_READ_S = 30.0
+_READ_S = 120.0  # of a machine under load, where large definitions take long
 
 
 class ControlPlane:

@@ -26,26 +26,32 @@ models:
     context: 4096
 """
 _CARD = "nvidia.com/gpu"
+_LLM = ("LLMInferenceService", "LLMInferenceServiceConfig")
 
 
 def planned(**changes: Any) -> Plan:
-    """The plan of a small stack; `place` and `cluster` change its place and its cluster."""
+    """The plan of a small stack; `place`, `model` and `cluster` change its parts."""
     said = yaml.safe_load(_STACK)
     said["models"]["granite"]["place"][0] |= changes.get("place", {})
+    said["models"]["granite"] |= changes.get("model", {})
     said["clusters"]["k"] |= changes.get("cluster", {})
     decided = plan(loads(yaml.safe_dump(said)), "here")
     assert decided.refusals == ()
     return decided
 
 
+def _node(name: str) -> Node:
+    taint = Taint(key="nvidia.com/gpu", value="present", effect="NoSchedule")
+    return Node(name=name, taints=(taint,), free={_CARD: 1})
+
+
 def facts(**changes: Any) -> ClusterFacts:
     """A cluster that has all that the stack needs, but for the changes."""
-    taint = Taint(key="nvidia.com/gpu", value="present", effect="NoSchedule")
     good: dict[str, Any] = {
         "version": "v1.36.3",
         "kinds": {"serving.kserve.io/v1beta1/InferenceService", "serving.kserve.io/v1alpha1/ServingRuntime"},
         "objects": {"Secret": {"storage": ""}},
-        "nodes": (Node(name="n", taints=(taint,), free={_CARD: 1}),),
+        "nodes": (_node("n"),),
     }
     return ClusterFacts(**(good | changes))
 
@@ -91,7 +97,30 @@ def test_a_cluster_that_has_all_is_no_problem() -> None:
         (
             {"cluster": {"mode": "knative"}},
             {},
-            "clusters.k.mode: is knative, and the cluster has no Service (serving.knative.dev/v1), must have it; install",
+            "clusters.k.mode: is knative, and the cluster has no Service (serving.knative.dev/v1), must have it",
+        ),
+        (
+            {
+                "cluster": {"gpus": [{"model": "a100-40", "per_node": 1}]},
+                "place": {"service": "llm"},
+                "model": {"parallel": {"pipeline": 2}, "engine": {"name": "vllm", "version": "0.12.0"}},
+            },
+            {"kinds": {f"serving.kserve.io/v1alpha2/{kind}" for kind in _LLM}, "nodes": (_node("a"), _node("b"))},
+            "clusters.k: the cluster has no LeaderWorkerSet (leaderworkerset.x-k8s.io/v1), must have it for",
+        ),
+        (
+            {
+                "cluster": {"gpus": [{"model": "a100-40", "per_node": 1}]},
+                "place": {"service": "llm"},
+                "model": {"parallel": {"pipeline": 2}, "engine": {"name": "vllm", "version": "0.12.0"}},
+            },
+            {
+                "kinds": {
+                    *(f"serving.kserve.io/v1alpha2/{kind}" for kind in _LLM),
+                    "leaderworkerset.x-k8s.io/v1/LeaderWorkerSet",
+                }
+            },
+            "models.granite on k: 0 of 1 replicas find 1 nvidia.com/gpu on each of 2 nodes, 0 are left; park or remove",
         ),
         ({}, {"nodes": (Node(name="n"),)}, "models.granite on k: no node of the cluster has nvidia.com/gpu"),
         (

@@ -23,13 +23,14 @@ STACKS = {
     "openshift-ai": HERE.parents[1] / "stacks" / "openshift-ai.yaml",
     "kserve": HERE / "stacks" / "kserve.yaml",
 }
-LLM = HERE / "stacks" / "llm.yaml"
+LLM = (HERE / "stacks" / "llm.yaml", HERE / "stacks" / "nodes.yaml")
 PLURALS = {
     "ConfigMap": "configmaps",
     "Deployment": "deployments",
     "InferenceService": "inferenceservices",
     "Ingress": "ingresses",
     "LLMInferenceService": "llminferenceservices",
+    "LLMInferenceServiceConfig": "llminferenceserviceconfigs",
     "Secret": "secrets",
     "Service": "services",
     "ServiceAccount": "serviceaccounts",
@@ -95,8 +96,9 @@ def test_an_empty_name_of_a_model_is_taken(cluster: Cluster, namespace: str):
 )
 def test_the_definitions_of_other_releases_take_what_is_rendered_for_them(version: str, control_plane: ControlPlane):
     """Their rules in CEL too, which only an API server knows."""
-    control_plane.crds(version, ("inferenceservices", "servingruntimes", "llminferenceservices"))
-    for stack in (*STACKS.values(), LLM):
+    llm = ("llminferenceservices", "llminferenceserviceconfigs")
+    control_plane.crds(version, ("inferenceservices", "servingruntimes", *llm))
+    for stack in (*STACKS.values(), *LLM):
         decided = plan(load(stack), stack.stem)
         (place,) = decided.clusters
         for one in objects(decided, place, version):

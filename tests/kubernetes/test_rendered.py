@@ -22,6 +22,7 @@ STACKS = {
     "openshift-ai": HERE.parents[1] / "stacks" / "openshift-ai.yaml",
     "kserve": HERE / "stacks" / "kserve.yaml",
     "llm": HERE / "stacks" / "llm.yaml",
+    "nodes": HERE / "stacks" / "nodes.yaml",
     "openshift-ai-gateway": HERE / "stacks" / "openshift-ai-gateway.yaml",
 }
 
@@ -52,6 +53,7 @@ def test_a_stack_is_rendered_as_before(name: str):
 TOO_NEW = {
     ("kserve", "0.15"): ["models.llama: InferenceService llama spec.predictor.storageUris is no field of KServe 0.15"],
     ("llm", "0.15"): ["models.qwen: LLMInferenceService qwen kind is LLMInferenceService"],
+    ("nodes", "0.15"): ["models.large: LLMInferenceService large kind is LLMInferenceService"],
 }
 """What an older release cannot: several downloads for one model, and the newer form of a service."""
 

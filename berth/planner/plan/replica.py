@@ -62,13 +62,15 @@ POD_ADAPTERS = "/mnt/adapters"
 class PodPlan:
     """What a replica on a cluster is, beside its engine.
 
-    `gpus` are cards of the kind `resource` on nodes with the labels `nodes`; `runtime` names a ServingRuntime that is
+    `span` is on how many nodes it runs, in one pod each; `gpus` are cards of each pod, of the kind `resource` on nodes
+    with the labels `nodes`; `runtime` names a ServingRuntime that is
     there already; `parked` keeps everything but the pods; `weights` are what the engine reads at its start, None where
     nothing is known of the model; `adapters` are where those of `ReplicaPlan.adapters` come from; `overlay` are fields
     of KServe's own that come over ours.
     """
 
     gpus: int
+    span: int = 1
     resource: str = "nvidia.com/gpu"
     nodes: Mapping[str, str] = field(default_factory=dict)
     runtime: str | None = None
