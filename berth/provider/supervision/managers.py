@@ -233,7 +233,9 @@ def files(manager: Manager, service: Service) -> Sequence[Command]:
 
 
 def _make_log_folder(service: Service) -> Command:
-    return shell('mkdir -p -- "$(dirname -- "$1")"', service.log, says=f"making room for the log of {service.name}")
+    """For the login alone: vLLM before 0.10.1 writes every prompt into its log."""
+    script = 'umask 077; mkdir -p -- "$(dirname -- "$1")"'
+    return shell(script, service.log, says=f"making room for the log of {service.name}")
 
 
 def _quoted(path: str) -> str:
