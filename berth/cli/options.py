@@ -18,7 +18,10 @@ Profile = Annotated[
 
 WhoseHost = Annotated[str | None, typer.Option(help="The stack whose host it is; left out, the one whose file has it.")]
 HostKey = Annotated[str | None, typer.Option(help="For USER@HOST: its public key, as `berth hostkey` prints it.")]
-SshPort = Annotated[int | None, typer.Option(min=1, max=65535, help="For USER@HOST: its SSH port; left out, 22.")]
+SshPort = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, help="For USER@HOST: its SSH port; left out, that of ~/.ssh/config, else 22."),
+]
 KeyFile = Annotated[Path | None, typer.Option(help="For USER@HOST: the private key to log in with.")]
 
 
