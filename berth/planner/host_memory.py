@@ -213,7 +213,8 @@ def _swap(there: Sequence[Sized], total: Bytes) -> Iterator[Note]:
         version, spec = Version(one.version), one.seat.spec
         if spec.engine.name != "vllm" or not _SWAPPING <= version <= _SWAP_CHECKED or one.seat.index:
             continue
-        if "swap_space" in {name.lstrip("-").replace("-", "_") for name in spec.unchecked_args}:
+        runs_already = spec.adopt is not None and not spec.adopt.take
+        if runs_already or "swap_space" in {name.lstrip("-").replace("-", "_") for name in spec.unchecked_args}:
             continue
         wanted = Bytes.from_gib(_SWAP * one.seat.tensor)
         if wanted > _SWAP_LIMIT * total:

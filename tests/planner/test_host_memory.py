@@ -128,6 +128,8 @@ def test_swap_space_that_a_release_only_looks_at_has_a_way_out() -> None:
     without = decided(small, a={"unchecked_args": {"swap_space": 0}})
     assert without.refusals == ()
     assert without.replicas[0].arguments["swap-space"] == 0
+    running = {"adopt": {"process": True}, "place": [{"host": "box", "port": 8001}]}
+    assert said(decided(small, a=running), "models.a.unchecked_args") == {}, "it runs, whatever it was started with"
     newer = decided(small, a={"engine": {"name": "vllm", "version": "0.32.0"}})
     assert said(newer, "models.a.unchecked_args") == {}
 
