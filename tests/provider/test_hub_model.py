@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from berth.provider.command import Command
 from berth.provider.connection.local import LocalConnection
+from berth.provider.download import DownloadFailed
 from berth.provider.host import Host
 from berth.provider.hub.program import program
 from berth.provider.hub.stop import STATUS
-from berth.provider.download import DownloadFailed
 from berth.provider.operations.hub_model import HubModel, HubModelWant
 from berth.provider.registry import OPERATIONS
 from tests.hub.fixtures import NEEDED, hub, model_files
