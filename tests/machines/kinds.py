@@ -63,6 +63,9 @@ sed -i 's/^enabled *=.*/enabled = 0/' /etc/dnf/plugins/local.conf
 _DOCKER_NEEDS = "iptables libdevmapper1.02.1 libnftables1 libnfnetlink0 libseccomp2 adduser kmod gnupg"
 """What Debian's docker.io depends on; baked in, so that the local repository need not hold Debian's own packages."""
 
+_ANSIBLE_NEEDS = "python3-apt python3-debian"
+"""What Ansible's modules for apt want on the machine that ours are compared with theirs on; ours need nothing there."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -99,7 +102,7 @@ def _in_quotes(text: str) -> str:
     return "".join(f"\\{letter}" if letter in '\\"$`' else letter for letter in text)
 
 
-DEBIAN_13_SERVER = Kind("debian13", DEBIAN_13, _DOCKER_NEEDS, (_SYSTEMD,))
+DEBIAN_13_SERVER = Kind("debian13", DEBIAN_13, f"{_DOCKER_NEEDS} {_ANSIBLE_NEEDS}", (_SYSTEMD,))
 DEBIAN_12_SERVER = Kind("debian12", DEBIAN_12, f"systemd systemd-sysv dbus python3 {_DOCKER_NEEDS}", (_SYSTEMD,))
 POD = Kind("pod", DEBIAN_12, "", (_POD,), systemd=False)
 """As a rented pod: no systemd, no Docker, its first process a script, the login root's."""
