@@ -12,7 +12,7 @@ import pytest
 
 from berth.gateway.endpoints import EndpointState, read_endpoints, state
 from berth.provider.command import Command, Result
-from berth.provider.connection import Connection, OnLine
+from berth.provider.connection import OnLine
 from berth.provider.errors import BadInput, StartFailed
 from berth.provider.host import Host
 from berth.provider.replica import ReplicaWant
@@ -140,40 +140,66 @@ async def test_a_gap_that_the_stack_forbids_is_refused_before_anything_is_change
     await serving(supervised, engine("refuse"))
 
 
+SURGE = (
+    *("clearing the secrets of one-spare", "writing services/one-spare/runner.sh", "writing services/one-spare/run"),
+    *("writing supervisor/conf.d/one-spare.conf", "making room for the log of one-spare"),
+    *("making supervisord read one-spare", "starting one-spare"),
+    *("telling the gateway about one@main", "telling the gateway about one@main", "one: waiting for running requests"),
+    *("clearing the secrets of one", "stopping one", "writing services/one/runner.sh", "writing services/one/run"),
+    *("writing supervisor/conf.d/one.conf", "making room for the log of one", "making supervisord read one"),
+    *("starting one", "telling the gateway about one@main", "telling the gateway about one@main"),
+    *("one-spare: waiting for running requests", "stopping one-spare", "removing one-spare from supervisord"),
+    *("making supervisord forget one-spare", "removing one-spare"),
+)
+HOLD = (
+    *("telling the gateway about one@main", "one: waiting for running requests", "clearing the secrets of one"),
+    *("stopping one", "writing services/one/runner.sh", "writing services/one/run"),
+    *("writing supervisor/conf.d/one.conf", "making room for the log of one", "making supervisord read one"),
+    *("starting one", "telling the gateway about one@main", "telling the gateway about one@main"),
+)
+WAYS = {"surge": SURGE, "hold": HOLD}
+"""What a replacement runs, but for what only looks: how often that happens is a matter of time."""
+
+SOME = {("surge", 2 * SURGE.index("starting one") + 1, False)}
+"""The deaths of each run; three more, of the whole of `berth up`, are in tests/e2e/test_replacement.py."""
+EACH = [
+    pytest.param(way, moment, back, marks=() if (way, moment, back) in SOME else pytest.mark.soak)
+    for way, commands in WAYS.items()
+    for moment in range(2 * len(commands))
+    if moment % 2 == 0 or "starting" in commands[moment // 2]
+    for back in (False, True)
+]
+"""Before each command, and right after those that start an engine, which has not loaded yet then."""
+
+
 class Death(BaseException):
-    """The provider's process is gone: nothing of it runs on, no handler of a failure either. Says before what."""
+    """The provider's process is gone: nothing of it runs on, no handler of a failure either."""
 
 
 class Mortal:
-    """A connection of a provider that dies before its command number `last`."""
+    """A connection that keeps what is run, but for what only looks, of a provider that dies at the moment `last`."""
 
-    def __init__(self, connection: Connection, last: int) -> None:
-        self._connection, self._left = connection, last
+    def __init__(self, host: Host, last: int | None = None) -> None:
+        self._connection, self._root, self._last = host.connection, f"{host.workspace}/", last
+        self.ran: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
     async def run(self, command: Command, on_line: OnLine | None = None) -> Result:
-        self._left -= 1
-        if self._left < 0:
-            raise Death(command.says)
-        return await self._connection.run(command, on_line)
+        if command.says.startswith("looking at "):
+            return await self._connection.run(command, on_line)
+        if self._last == 2 * len(self.ran):
+            raise Death
+        self.ran.append(command.says.replace(self._root, ""))
+        result = await self._connection.run(command, on_line)
+        if self._last == 2 * len(self.ran) - 1:
+            raise Death
+        return result
 
 
-def mortal(host: Host, last: int) -> Host:
-    return replace(host, connection=Mortal(host.connection, last))  # type: ignore[arg-type] # it is one for our purposes
-
-
-SOME = {("surge", 28, False)}
-"""The deaths of each run; three more, of the whole of `berth up`, are in tests/e2e/test_replacement.py."""
-COMMANDS = {"surge": 58, "hold": 28}
-"""How many a replacement runs on a machine with other work; those that wait for a state are some more or less."""
-EACH = [
-    pytest.param(way, step, back, marks=() if (way, step, back) in SOME else pytest.mark.soak)
-    for way, commands in COMMANDS.items()
-    for step in range(commands)
-    for back in (False, True)
-]
+def through(host: Host, mortal: Mortal) -> Host:
+    return replace(host, connection=mortal)  # type: ignore[arg-type] # it is one for our purposes
 
 
 @pytest.fixture
@@ -184,25 +210,23 @@ async def changed(supervised: Site, engine: Any) -> tuple[ReplicaWant, ReplicaWa
     return want, engine(version=2)
 
 
-@pytest.mark.parametrize(("way", "step", "back"), EACH)
+async def test_deaths_come_at_each_command_of_either_way(supervised: Site, engine: Any) -> None:
+    await REPLICA.converge(supervised.host, engine(), engine())
+    for version, (way, commands) in enumerate(WAYS.items(), start=2):
+        mortal = Mortal(supervised.host)
+        want = engine(way, version=version)
+        await REPLICA.converge(through(supervised.host, mortal), want, want)
+        assert tuple(mortal.ran) == commands
+
+
+@pytest.mark.parametrize(("way", "moment", "back"), EACH)
 async def test_an_update_that_died_is_finished_or_taken_back_by_the_next(
-    supervised: Site,
-    changed: tuple[ReplicaWant, ReplicaWant],
-    way: str,
-    step: int,
-    back: bool,
-    *,
-    record_property: Callable[[str, object], None],
+    supervised: Site, changed: tuple[ReplicaWant, ReplicaWant], way: str, moment: int, back: bool
 ) -> None:
     """`back` asks for the old engine again."""
     old, new = (want.model_copy(update={"on_change": way}) for want in changed)
-    dying = mortal(supervised.host, step)
-    try:
-        await REPLICA.converge(dying, new, new)
-    except Death as death:
-        record_property("died_before", str(death))
-    else:
-        assert step >= COMMANDS[way] - 6, "the update ended before its death"
+    with pytest.raises(Death):
+        await REPLICA.converge(through(supervised.host, Mortal(supervised.host, moment)), new, new)
     if way == "surge":  # whoever died, somebody serves
         file = json.loads(await supervised.sh('cat -- "$1"', old.endpoints))
         assert read_endpoints(file)[0]
