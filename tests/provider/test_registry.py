@@ -46,6 +46,13 @@ def test_components_declare_each_as_it_is(kind: str) -> None:
     [
         ("berth:host:File", {"path": "/f", "content": "s3cret", "mode": "0600", "sensitive": True}),
         ("berth:model:HubModel", {"repo": "a/b", "revision": "0" * 40, "token": "s3cret"}),
+        (
+            "berth:model:BucketModel",
+            {
+                **{"url": "s3://bucket/folder", "endpoint": "https://minio", "region": "r", "folder": "/f"},
+                **{"access_key": "s3cret", "secret_key": "s3cret"},
+            },
+        ),
         ("berth:serving:SmokeTest", {"port": 1, "prompts": {}, "key": "s3cret"}),
         ("berth:serving:LoadTest", {"port": 1, "models": {}, "key": "s3cret"}),
         (

@@ -21,8 +21,8 @@ class BucketModelWant(DownloadWant):
     endpoint: str = Field(pattern=r"^https?://")
     region: str = Field(min_length=1)
     folder: str = Field(pattern=r"^[/~]")
-    access_key: str = ""
-    secret_key: str = ""
+    access_key: str = Field(default="", repr=False)
+    secret_key: str = Field(default="", repr=False)
 
 
 class BucketModel(Download[BucketModelWant]):
