@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from berth.provider.kubernetes.api import Api
+from berth.provider.kubernetes.look import look
+from berth.provider.kubernetes.reason import reason
 from tests.cluster.cluster import Cluster
 
 pytestmark = pytest.mark.cluster
@@ -51,6 +56,25 @@ def test_kserve_makes_nothing_of_knatives_mode_without_knative_and_says_so(clust
     (event,) = cluster.until(lambda: (cluster.get(warnings) or {"items": []})["items"], "KServe's warning")
     assert (event["type"], event["involvedObject"]["kind"]) == ("Warning", "InferenceService")
     assert (cluster.get(f"/apis/apps/v1/namespaces/{namespace}/deployments") or {})["items"] == []
+
+
+def test_a_quota_that_is_used_up_is_named(cluster: Cluster, namespace: str) -> None:
+    """By what Kubernetes' own controllers say of it."""
+    hard = {"requests.nvidia.com/gpu": "0"}
+    cluster.create(
+        f"/api/v1/namespaces/{namespace}/resourcequotas", {"metadata": {"name": "cards"}, "spec": {"hard": hard}}
+    )
+    cluster.create(_SERVICES.format(namespace), service("one"))
+
+    async def why() -> str:
+        api = Api("test", cluster.kubeconfig.read_text(), None)
+        about = {"kind": "InferenceService", "api_version": "serving.kserve.io/v1beta1"}
+        stuck = reason(await look(api, namespace, "one", "", **about))
+        await api.close()
+        return stuck.why if stuck is not None else ""
+
+    said = "quota cards of the namespace is used up: asked requests.nvidia.com/gpu=1, used requests.nvidia.com/gpu=0 of"
+    cluster.until(lambda: asyncio.run(why()).startswith(said), "the quota's name")
 
 
 def test_kserve_refuses_a_service_without_a_model(cluster: Cluster, namespace: str) -> None:
