@@ -199,7 +199,7 @@ class Mortal:
 
 
 def through(host: Host, mortal: Mortal) -> Host:
-    return replace(host, connection=mortal)  # type: ignore[arg-type] # it is one for our purposes
+    return replace(host, connection=mortal)
 
 
 @pytest.fixture
