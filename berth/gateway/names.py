@@ -39,6 +39,9 @@ REVISION_HEADER: Final = "x-berth-revision"
 SERVED_BY_HEADER: Final = "x-served-by"
 """Says in an answer which revision gave it, `<model>@<revision>`."""
 
+CONFIGURATION_HEADER: Final = "x-berth-configuration"
+"""Says in each answer of a gateway on a cluster which configuration it has: nobody else could tell from outside."""
+
 LIMIT_HEADER: Final = "x-ratelimit-limit-requests"
 """Says in a refusal how many requests a minute a client may send; the name is OpenAI's."""
 

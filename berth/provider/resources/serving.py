@@ -13,10 +13,12 @@ if TYPE_CHECKING:  # a program of one part of a stack does not wait for the oper
     from berth.provider.operations.adopted_replica import AdoptedReplicaWant
     from berth.provider.operations.certificate import CertificateWant
     from berth.provider.operations.gateway_configuration import GatewayConfigurationWant
+    from berth.provider.operations.gateway_ready import GatewayReadyWant
     from berth.provider.operations.key import KeyWant
     from berth.provider.operations.load_test import LoadTestWant
     from berth.provider.operations.serving import ServingWant
     from berth.provider.operations.smoke_test import SmokeTestWant
+    from berth.provider.operations.takeover import TakeoverWant
     from berth.provider.replica import ReplicaWant
 
 
@@ -63,6 +65,18 @@ class Serving(Resource["ServingWant"]):
     """A service of a cluster that serves; see `ServingWant`."""
 
     kind = "berth:kubernetes:Serving"
+
+
+class GatewayReady(Resource["GatewayReadyWant"]):
+    """A gateway on a cluster that is as declared; see `GatewayReadyWant`."""
+
+    kind = "berth:kubernetes:GatewayReady"
+
+
+class Takeover(Resource["TakeoverWant"]):
+    """Objects of others on a cluster that become the stack's; see `TakeoverWant`."""
+
+    kind = "berth:kubernetes:Takeover"
 
 
 class SmokeTest(Resource["SmokeTestWant"]):
