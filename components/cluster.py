@@ -5,21 +5,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
 from berth.facts.cluster import ClusterFacts
-from berth.kubernetes import Object, filled, kserve_version, objects, secret_names
+from berth.kubernetes import Object, filled, generated_names, kserve_version, objects, secret_names
 from berth.kubernetes.container import start_budget_s
 from berth.kubernetes.services import Service, services
 from berth.kubernetes.values import MODEL_LABEL, REVISION_LABEL
-from berth.planner.plan import ClusterPlan, Plan
+from berth.planner.plan import ClusterPlan, Plan, revision_name
 from berth.provider.kubernetes.seen import SPECIFICATION
+from berth.provider.operations.key import KeyWant
 from berth.provider.operations.serving import ServingWant
-from berth.provider.resources.serving import Serving
+from berth.provider.operations.takeover import Known, TakeoverWant
+from berth.provider.resources.serving import Key, Serving, Takeover
+from components.cluster_proof import ClusterGateway, ServiceProof
+from components.proof import together
 
 FIELD_MANAGER = "berth"
 """Who owns the fields of our objects, as `kubectl get --show-managed-fields` tells."""
@@ -35,8 +39,10 @@ The address of an Ingress is for a controller to write, and not every one does.
 class ClusterServing(pulumi.ComponentResource):
     """All objects of a stack on one cluster, under one provider of Pulumi's for it.
 
-    `services` are the proofs by the names of the services.
+    `services` are those that serve, by name; `results` what their proof measured, and the gateway's, by test.
     """
+
+    gateway: ClusterGateway | None = None
 
     def __init__(
         self, plan: Plan, cluster: ClusterPlan, facts: ClusterFacts | None, opts: pulumi.ResourceOptions | None = None
@@ -45,19 +51,84 @@ class ClusterServing(pulumi.ComponentResource):
         self._cluster = cluster
         self._provider = self._connect()
         self.services: dict[str, Serving] = {}
+        self._keys = dict(self._client_keys(plan))
         release = facts.kserve if facts is not None else None
         known = {one.name: one for one in services(plan, cluster.name, kserve_version(cluster, release))}
-        made: list[tuple[Object, pulumi.Resource]] = []
-        for one in marked(objects(plan, cluster.name, release)):
-            needs = [resource for other, resource in made if _needs(one, other)]
+        proofs: dict[str, ServiceProof] = {}
+        found = marked(objects(plan, cluster.name, release))
+        first = [self._takeover(plan, found)] if cluster.adopt else []
+        made: list[tuple[Object, _Declared]] = []
+        for one in found:
+            needs: list[pulumi.Resource] = [*first, *(resource for other, resource in made if _needs(one, other))]
             if MODEL_LABEL not in one["metadata"]["labels"]:
-                needs += self.services.values()  # the gateway: requests come when all that may get some is proved
+                # The gateway: requests come when all that may get some is proved.
+                needs += [*self.services.values(), *(proof.proved for proof in proofs.values())]
             resource = self._declare(one, needs)
             made.append((one, resource))
             if one["kind"] in _SERVICES:
                 name = one["metadata"]["name"]
-                self.services[name] = self._proof(known[name], one, resource)
+                self.services[name] = serving = self._serving(known[name], one, resource)
+                about = {"specification": _mark(one), "generation": _generation(resource)}
+                opts = pulumi.ResourceOptions(parent=self)
+                proofs[name] = ServiceProof(plan, known[name], serving, about, opts)
+        if plan.gateway is not None and plan.gateway.host == cluster.name:
+            self.gateway = self._gateway(plan, list(known.values()), made, proofs)
+            self.results = self.gateway.results
+        else:
+            tests = {test for proof in proofs.values() for test in proof.results}
+            parts = {test: [one.results[test] for one in proofs.values() if test in one.results] for test in tests}
+            self.results = {test: together(found) for test, found in parts.items()}
         self.register_outputs({})
+
+    def _client_keys(self, plan: Plan) -> Iterator[tuple[str, pulumi.Output[str]]]:
+        """The value of each client's key where the gateway is here: from Pulumi's configuration, or generated."""
+        here = plan.gateway is not None and plan.gateway.host == self._cluster.name
+        for key in plan.gateway.keys if plan.gateway is not None and here else ():
+            opts = pulumi.ResourceOptions(parent=self)
+            if key.secret is not None:
+                yield key.name, pulumi.Config().require_secret(key.secret)
+            else:
+                yield key.name, Key(f"key-{key.name}", KeyWant(host=self._cluster.name, name=key.name), opts).value
+
+    def _takeover(self, plan: Plan, found: Sequence[Object]) -> Takeover:
+        """What others have set of our objects becomes ours before anything is applied."""
+        inside = [one for one in found if "namespace" in one["metadata"]]
+        known = [Known(api_version=one["apiVersion"], kind=one["kind"], name=one["metadata"]["name"]) for one in inside]
+        want = TakeoverWant(
+            host=self._cluster.name,
+            namespace=self._cluster.namespace,
+            stack=plan.stack,
+            manager=FIELD_MANAGER,
+            objects=tuple(known),
+            declared={f"{one['kind']}/{one['metadata']['name']}": one for one in inside if "stringData" not in one},
+        )
+        return Takeover(f"{self._cluster.name}-takeover", want, pulumi.ResourceOptions(parent=self))
+
+    def _gateway(
+        self,
+        plan: Plan,
+        there: Sequence[Service],
+        made: Sequence[tuple[Object, _Declared]],
+        proofs: Mapping[str, ServiceProof],
+    ) -> ClusterGateway:
+        """What is asked of the gateway once its objects are there."""
+        assert plan.gateway is not None  # noqa: S101 -- the caller has looked
+        mine = [(one, resource) for one, resource in made if MODEL_LABEL not in one["metadata"]["labels"]]
+        (deployment,) = (resource for one, resource in mine if one["kind"] == "Deployment")
+        route = next((resource for one, resource in mine if one["kind"] == "Route"), None)
+        names = {one.name: revision_name(one.replica.model, one.replica.revision) for one in there}
+        return ClusterGateway(
+            plan,
+            plan.gateway,
+            self._cluster,
+            there,
+            [resource for _, resource in mine],
+            keys=self._keys,
+            about={"deployment": _generation(deployment)},
+            loaded={names[name]: one.results["load"] for name, one in proofs.items() if "load" in one.results},
+            given=route.spec.apply(lambda spec: spec.get("host")) if route is not None else None,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
 
     def _connect(self) -> kubernetes.Provider:
         secret = self._cluster.kubeconfig
@@ -98,12 +169,14 @@ class ClusterServing(pulumi.ComponentResource):
         if "stringData" not in one:
             return found
         values = {name: pulumi.Config().require_secret(name) for name in names}
+        keys = {name: self._keys[name] for name in sorted(set(generated_names(one)))}
         # As `data`, which the API server gives back: of `stringData` no change by hand would be seen.
         del found["stringData"]
-        found["data"] = pulumi.Output.secret(pulumi.Output.all(**values).apply(lambda known: _data(one, known)))
+        known = pulumi.Output.all(pulumi.Output.all(**values), pulumi.Output.all(**keys))
+        found["data"] = pulumi.Output.secret(known.apply(lambda both: _data(one, *both)))
         return found
 
-    def _proof(self, service: Service, one: Object, resource: _Declared) -> Serving:
+    def _serving(self, service: Service, one: Object, resource: _Declared) -> Serving:
         return Serving(
             f"{self._cluster.name}-{service.name}",
             ServingWant(
@@ -112,7 +185,7 @@ class ClusterServing(pulumi.ComponentResource):
                 service=service.name,
                 service_kind=one["kind"],
                 api_version=one["apiVersion"],
-                specification=_pods(one).get("annotations", {}).get(SPECIFICATION, ""),
+                specification=_mark(one),
                 models=service.names,
                 port=service.port,
                 parked=service.pod.parked,
@@ -120,12 +193,23 @@ class ClusterServing(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[resource]),
             # So that a service that was changed by hand, and is put back, is proved again.
-            {"generation": resource.metadata.apply(lambda about: about.get("generation", 0))},
+            {"generation": _generation(resource)},
         )
 
 
 class _Declared(pulumi.CustomResource):
     metadata: pulumi.Output[Mapping[str, Any]]
+    spec: pulumi.Output[Mapping[str, Any]]
+
+
+def _generation(resource: _Declared) -> pulumi.Output[int]:
+    return resource.metadata.apply(lambda about: int(about.get("generation", 0)))
+
+
+def _mark(one: Object) -> str:
+    """What the pods of a service are marked with."""
+    found: str = _pods(one).get("annotations", {}).get(SPECIFICATION, "")
+    return found
 
 
 _AROUND_S = 900
@@ -168,6 +252,6 @@ def _needs(one: Object, other: Object) -> bool:
     return all(theirs.get(label) in {None, mine.get(label)} for label in (MODEL_LABEL, REVISION_LABEL))
 
 
-def _data(one: Object, values: Mapping[str, str]) -> dict[str, str]:
-    texts = filled(one, values)["stringData"]
+def _data(one: Object, values: Mapping[str, str], keys: Mapping[str, str]) -> dict[str, str]:
+    texts = filled(one, values, keys)["stringData"]
     return {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 
-from berth.planner.plan import LoadPlan, Plan, revision_name
+from berth.planner.plan import LoadPlan, Plan, SmokePlan, revision_name
 from berth.provider.operations.load_test import Asked, LoadTestWant
 from berth.provider.operations.smoke_test import SmokeTestWant
 from berth.provider.resources.serving import LoadTest, SmokeTest
+from berth.provider.ways import Pods
 from components.adopted_server import AdoptedServer
-from components.gateway import Gateway
 from components.inference_server import InferenceServer
 
 Servers = Mapping[str, InferenceServer | AdoptedServer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """A gateway as a proof asks it.
+
+    `key` may ask everything (empty for an open one), `ready` says that it answers, `about` is whatever a change of
+    which asks for a new proof. On a cluster `pods` are the gateway's.
+    """
+
+    host: str
+    port: int
+    key: pulumi.Input[str]
+    ready: pulumi.Resource
+    about: Mapping[str, pulumi.Input[Any]]
+    pods: Pods | None = None
 
 
 def loads(plan: Plan, servers: Servers) -> Mapping[str, LoadTest]:
@@ -23,8 +40,7 @@ def loads(plan: Plan, servers: Servers) -> Mapping[str, LoadTest]:
 
     It asks the engine itself, of several replicas the first: the gateway gives a revision its share only afterwards.
     """
-    several = _several(plan)
-    asked = {one.model: one for one in plan.load if one.model in several}
+    asked = {one.model: one for one in plan.load if one.model in several(plan)}
     found = {}
     for server in servers.values():
         replica = server.plan
@@ -32,7 +48,7 @@ def loads(plan: Plan, servers: Servers) -> Mapping[str, LoadTest]:
             found[revision_name(replica.model, replica.revision)] = LoadTest(
                 f"{replica.name}-load",
                 LoadTestWant(
-                    host=replica.host, port=replica.port, models={replica.model: _asked(asked[replica.model])}
+                    host=replica.host, port=replica.port, models={replica.model: load_asked(asked[replica.model])}
                 ),
                 pulumi.ResourceOptions(parent=server),
                 late={"after": {"pid": server.replica.pid}},
@@ -40,7 +56,7 @@ def loads(plan: Plan, servers: Servers) -> Mapping[str, LoadTest]:
     return found
 
 
-def _several(plan: Plan) -> frozenset[str]:
+def several(plan: Plan) -> frozenset[str]:
     """The models with several revisions."""
     return frozenset(one.name for one in plan.gateway.models if len(one.revisions) > 1) if plan.gateway else frozenset()
 
@@ -48,50 +64,48 @@ def _several(plan: Plan) -> frozenset[str]:
 class Proof(pulumi.ComponentResource):
     """Asks through the gateway as a client does. `results` are those of each test, by its name.
 
-    `loaded` are the load tests that were made before, of revisions.
+    `loaded` are the results of load tests that were made before, of revisions, by what clients call them.
     """
 
     def __init__(
         self,
         name: str,
         plan: Plan,
-        gateway: Gateway,
-        servers: Servers,
+        door: Door,
         opts: pulumi.ResourceOptions | None = None,
         *,
-        loaded: Mapping[str, LoadTest],
+        loaded: Mapping[str, pulumi.Output[Mapping[str, Any]]],
     ) -> None:
         super().__init__("berth:index:Proof", name, None, opts)
-        door = gateway.plan
-        late = {
-            "key": gateway.key,
-            "after": {**gateway.proved, **{name: server.replica.pid for name, server in servers.items()}},
-        }
+        late = {"key": door.key, "after": dict(door.about)}
         smoke = SmokeTest(
             "smoke",
             SmokeTestWant(
                 host=door.host,
                 port=door.port,
-                prompts={smoke.model: list(smoke.prompts) for smoke in plan.smoke},
-                asks={smoke.model: smoke.asks for smoke in plan.smoke if smoke.asks != "text"},
-                timeout_s=max((smoke.timeout_s for smoke in plan.smoke), default=60),
+                pods=door.pods,
+                **smoke_asked(plan.smoke),
             ),
-            pulumi.ResourceOptions(parent=self, depends_on=[gateway.ready]),
+            pulumi.ResourceOptions(parent=self, depends_on=[door.ready]),
             late=late,
         )
         self.results: dict[str, pulumi.Output[Mapping[str, Any]]] = {"smoke": smoke.results}
-        parts = [_named(name, test.results) for name, test in loaded.items()]
-        several = _several(plan)
-        if asked := [one for one in plan.load if one.model not in several]:
+        parts = [named(name, results) for name, results in loaded.items()]
+        if asked := [one for one in plan.load if one.model not in several(plan)]:
             load = LoadTest(
                 "load",
-                LoadTestWant(host=door.host, port=door.port, models={one.model: _asked(one) for one in asked}),
+                LoadTestWant(
+                    host=door.host,
+                    port=door.port,
+                    pods=door.pods,
+                    models={one.model: load_asked(one) for one in asked},
+                ),
                 pulumi.ResourceOptions(parent=self, depends_on=[smoke]),
                 late=late,
             )
             parts.append(load.results)
         if parts:
-            self.results["load"] = pulumi.Output.all(*parts).apply(_together)
+            self.results["load"] = together(parts)
         self.register_outputs(dict(self.results))
 
 
@@ -99,20 +113,35 @@ Results = Mapping[str, Any] | None
 """None of a test that was never made: the program also takes down a stack whose last update failed before it."""
 
 
-def _named(name: str, results: pulumi.Output[Mapping[str, Any]]) -> pulumi.Output[Mapping[str, Any]]:
+def named(name: str, results: pulumi.Output[Mapping[str, Any]]) -> pulumi.Output[Mapping[str, Any]]:
     """The results of a test of one engine, by what clients call its revision and not its model."""
 
-    def named(found: Results) -> Mapping[str, Any]:
+    def renamed(found: Results) -> Mapping[str, Any]:
         return dict.fromkeys([name], *(found or {}).values())
 
-    return results.apply(named)
+    return results.apply(renamed)
 
 
-def _together(parts: Sequence[Results]) -> Mapping[str, Any]:
-    return {name: result for part in parts for name, result in (part or {}).items()}
+def together(parts: Sequence[pulumi.Output[Mapping[str, Any]]]) -> pulumi.Output[Mapping[str, Any]]:
+    """The results of several tests as those of one."""
+
+    def joined(found: Sequence[Results]) -> Mapping[str, Any]:
+        return {name: result for part in found for name, result in (part or {}).items()}
+
+    return pulumi.Output.all(*parts).apply(joined)
 
 
-def _asked(plan: LoadPlan) -> Asked:
+def smoke_asked(plans: Sequence[SmokePlan]) -> dict[str, Any]:
+    """What a smoke test asks, as its declaration has it."""
+    return {
+        "prompts": {one.model: list(one.prompts) for one in plans},
+        "asks": {one.model: one.asks for one in plans if one.asks != "text"},
+        "timeout_s": max((one.timeout_s for one in plans), default=60),
+    }
+
+
+def load_asked(plan: LoadPlan) -> Asked:
+    """What a load test asks of one model, as its declaration has it."""
     return Asked(
         n=plan.n,
         c=plan.c,

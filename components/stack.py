@@ -18,7 +18,7 @@ from components.inference_server import InferenceServer
 from components.monitoring import Monitoring
 from components.observed import place_of
 from components.prerequisites import HostPrerequisites, key_problems
-from components.proof import Proof, Servers, loads
+from components.proof import Door, Proof, Servers, loads, together
 from components.refusal import is_public
 
 
@@ -71,7 +71,7 @@ def build(
     not answer: a preview shows what it would get, an update leaves it out.
     """
     outputs: Mapping[str, Any] = {"models": sorted({replica.model for replica in plan.replicas})}
-    _clusters(plan, clusters or {})
+    outputs = {**outputs, **_clusters(plan, clusters or {})}
     before: list[pulumi.Resource] = []
     for names in ([name for name in facts if name not in away], [name for name in facts if name in away]):
         hosts = dict(_hosts(plan, project, {name: facts[name] for name in names}, list(before)))
@@ -84,9 +84,11 @@ def build(
             loaded = loads(plan, servers)
             ready = [*servers.values(), *loaded.values()]  # shares change only when all that may get some is proved
             gateway = Gateway("gateway", plan.gateway, hosts[plan.gateway.host], ready)
-            proof = Proof("proof", plan, gateway, servers, loaded=loaded)
+            found = {name: test.results for name, test in loaded.items()}
+            proof = Proof("proof", plan, _door(gateway, servers), loaded=found)
             before += [gateway, proof]
-            outputs = {**_outputs(plan.gateway, gateway, proof), "revisions": _revisions(plan, servers, gateway)}
+            proved = [gateway.ready.id, *(server.replica.pid for server in servers.values())]
+            outputs = {**_outputs(plan.gateway, gateway, proof), "revisions": revisions(plan, proved)}
         if plan.monitoring is not None and plan.monitoring.host in hosts and "url" in outputs:
             watched = Monitoring("monitoring", plan, plan.monitoring, hosts[plan.monitoring.host])
             before.append(watched)
@@ -96,12 +98,25 @@ def build(
     return outputs
 
 
-def _clusters(plan: Plan, facts: Mapping[str, ClusterFacts]) -> None:
+def _clusters(plan: Plan, facts: Mapping[str, ClusterFacts]) -> Mapping[str, Any]:
+    """Declares what is on clusters; returns the outputs, those of the gateway's cluster and what all have proved."""
+    found: dict[str, Any] = {}
+    results: dict[str, list[pulumi.Output[Mapping[str, Any]]]] = {}
     for name, cluster in plan.clusters.items():
         if name in facts or pulumi.runtime.is_dry_run():
             from components.cluster import ClusterServing  # noqa: PLC0415 -- the SDK is for stacks with clusters alone
 
-            ClusterServing(plan, cluster, facts.get(name))
+            made = ClusterServing(plan, cluster, facts.get(name))
+            if made.gateway is not None:
+                found |= {**made.gateway.outputs, "revisions": revisions(plan, [made.gateway.ready.id])}
+            for test, result in made.results.items():
+                results.setdefault(test, []).append(result)
+    return {**found, **{test: together(parts) for test, parts in results.items()}}
+
+
+def _door(gateway: Gateway, servers: Servers) -> Door:
+    about = {**gateway.proved, **{name: server.replica.pid for name, server in servers.items()}}
+    return Door(host=gateway.plan.host, port=gateway.plan.port, key=gateway.key, ready=gateway.ready, about=about)
 
 
 def _outputs(door: GatewayPlan, gateway: Gateway, proof: Proof) -> Mapping[str, Any]:
@@ -113,8 +128,8 @@ def _outputs(door: GatewayPlan, gateway: Gateway, proof: Proof) -> Mapping[str, 
     }
 
 
-def _revisions(plan: Plan, servers: Servers, gateway: Gateway) -> pulumi.Output[Mapping[str, Any]]:
-    """State and share of each revision, by model; known when all that is not parked is proved."""
+def revisions(plan: Plan, proved: Sequence[pulumi.Output[Any]]) -> pulumi.Output[Mapping[str, Any]]:
+    """State and share of each revision, by model; known once all that is `proved` is."""
     found: dict[str, dict[str, Any]] = {}
     for model in plan.gateway.models if plan.gateway is not None else ():
         for share in model.revisions:
@@ -126,8 +141,7 @@ def _revisions(plan: Plan, servers: Servers, gateway: Gateway) -> pulumi.Output[
     for replica in plan.parked:
         said = {"percent": 0, "state": "parked", "representative": False}
         found.setdefault(replica.model, {})[replica.revision] = said
-    proved = [server.replica.pid for server in servers.values()]
-    return pulumi.Output.all(gateway.ready.id, *proved).apply(lambda _: found)
+    return pulumi.Output.all(*proved).apply(lambda _: found)
 
 
 def _servers(plan: Plan, hosts: Mapping[str, HostBase]) -> Iterator[tuple[str, InferenceServer | AdoptedServer]]:

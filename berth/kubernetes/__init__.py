@@ -3,13 +3,14 @@
 from berth.kubernetes.manifest import file_name, to_yaml
 from berth.kubernetes.objects import ASSUMED, kserve_version, objects
 from berth.kubernetes.validation import problems
-from berth.kubernetes.values import Object, filled, placeholder, secret_names
+from berth.kubernetes.values import Object, filled, generated_names, placeholder, secret_names
 
 __all__ = [
     "ASSUMED",
     "Object",
     "file_name",
     "filled",
+    "generated_names",
     "kserve_version",
     "objects",
     "placeholder",

@@ -6,6 +6,7 @@ Each has its own way to say that an answer may take long, and each has a limit w
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 
 from berth.kubernetes.services import labels
@@ -25,7 +26,9 @@ class About:
 
     def __init__(self, plan: Plan, cluster: ClusterPlan) -> None:
         self._stack, self._namespace = plan.stack, cluster.namespace
+        self._context = cluster.context
         self.name = object_name(plan.stack, "gateway")
+        self.keys = object_name(plan.stack, "keys")
         self.selector = {"app.kubernetes.io/name": self.name}
 
     @property
@@ -33,9 +36,30 @@ class About:
         """What they are found by."""
         return {**labels(self._stack), **self.selector}
 
-    def metadata(self, annotations: dict[str, str] | None = None) -> Object:
-        """The metadata of any of them; their kinds tell them apart."""
-        return metadata(self.name, self._namespace, self.labels, annotations)
+    def inside(self, door: GatewayPlan) -> str:
+        """Where clients inside the cluster reach the gateway."""
+        return f"http://{self.name}.{self._namespace}.svc:{door.port}/v1"
+
+    def forwarding(self, door: GatewayPlan) -> str:
+        """The line by which a person reaches it from elsewhere, on a port of their own machine."""
+        context = f" --context {shlex.quote(self._context)}" if self._context is not None else ""
+        ports = f"{door.port}:{door.port}"
+        return f"kubectl{context} port-forward --namespace {self._namespace} service/{self.name} {ports}"
+
+    def metadata(self, annotations: dict[str, str] | None = None, name: str = "") -> Object:
+        """The metadata of any of them; their kinds tell them apart, and of two Secrets the name."""
+        return metadata(name or self.name, self._namespace, self.labels, annotations)
+
+
+def address(door: GatewayPlan, given: str | None = None) -> str:
+    """Where clients outside the cluster reach the gateway, empty where they do not; `given` is a Route's own host."""
+    if door.url is not None:
+        return door.url.rstrip("/").removesuffix("/v1") + "/v1"
+    host = (door.edge.host or given) if door.edge is not None else None
+    if door.edge is None or not host:
+        return ""
+    plain = door.edge.kind == "ingress" and door.edge.tls_secret is None
+    return f"{'http' if plain else 'https'}://{host}/v1"
 
 
 def edge(about: About, door: GatewayPlan) -> Iterator[Object]:

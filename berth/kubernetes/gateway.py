@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from berth import gateway as envoy
-from berth.gateway.names import METRICS_NAME, SERVED_LISTENERS_FILE
+from berth.gateway.names import CONFIGURATION_HEADER, METRICS_NAME, SERVED_LISTENERS_FILE
 from berth.gateway.routes import placeholder as key_placeholder
 from berth.gateway.xds import Json, digest, file_source, response
 from berth.kubernetes.edge import About, edge
-from berth.kubernetes.services import LLM_PODS, Service
-from berth.kubernetes.values import Object, metadata, placeholder
-from berth.planner.plan import ClusterPlan, GatewayPlan, Plan
+from berth.kubernetes.services import Service
+from berth.kubernetes.values import Object, generated, metadata, placeholder
+from berth.planner.plan import ClusterPlan, GatewayPlan, KeyPlan, Plan
 
 FOLDER: Final = "/etc/berth"
 """Where the configuration is mounted; ConfigMap and Secret in one volume, which is exchanged as a whole."""
@@ -40,12 +40,16 @@ def gateway(plan: Plan, cluster: ClusterPlan, services: Sequence[Service]) -> It
     about = About(plan, cluster)
     files = configuration(door, services)
     yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about.metadata(), "data": files}
-    routes = {ROUTES: _routes(door)}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": about.metadata(), "type": "Opaque"}
-    yield {**secret, "stringData": routes}
+    yield _secret(about.metadata(), {ROUTES: _routes(door, services)})
+    if keys := {key.name: _value(key) for key in door.keys}:
+        yield _secret(about.metadata(name=about.keys), keys)  # for pods of the cluster that are clients
     yield _deployment(about, door, cluster, files)
     yield _service(about, door)
     yield from edge(about, door)
+
+
+def _secret(about: Object, held: dict[str, str]) -> Object:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": about, "type": "Opaque", "stringData": held}
 
 
 def configuration(door: GatewayPlan, services: Sequence[Service]) -> dict[str, str]:
@@ -73,28 +77,39 @@ def engines_address(service: Service) -> str:
 
 def _engines(service: Service) -> Object:
     """A Service without an address of its own."""
-    # KServe marks pods with the service's name, in either mode.
-    selector = {"serving.kserve.io/inferenceservice": service.name}
-    if service.pod.service == "llm":
-        selector = {"app.kubernetes.io/name": service.name, **LLM_PODS}
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(f"{service.name}-engines", service.cluster.namespace, service.labels),
         "spec": {
             "clusterIP": "None",
-            "selector": selector,
+            "selector": service.pod_labels,
             "ports": [{"name": "http", "port": service.port, "targetPort": service.port, "protocol": "TCP"}],
         },
     }
 
 
-def _routes(door: GatewayPlan) -> str:
-    """The routes; keys stand in them by the names of their secrets."""
-    text = json.dumps(envoy.routes(door), indent=1)
+def configuration_digest(door: GatewayPlan, services: Sequence[Service]) -> str:
+    """What a gateway says in `CONFIGURATION_HEADER` once it has this configuration."""
+    return digest([envoy.routes(door), configuration(door, services)])
+
+
+def _routes(door: GatewayPlan, services: Sequence[Service]) -> str:
+    """The routes; keys stand in them by the names of their secrets, generated ones by those of their clients.
+
+    Each answer says which configuration it came by: a volume follows its ConfigMap a minute late or two.
+    """
+    (table,) = envoy.routes(door)["resources"]
+    said = {"key": CONFIGURATION_HEADER, "value": configuration_digest(door, services)}
+    header = {"header": said, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    text = json.dumps(response([{**table, "response_headers_to_add": [header]}]), indent=1)
     for key in door.keys:
-        text = text.replace(key_placeholder(key.name), placeholder(key.secret or key.name))
+        text = text.replace(key_placeholder(key.name), _value(key))
     return text
+
+
+def _value(key: KeyPlan) -> str:
+    return placeholder(key.secret) if key.secret is not None else generated(key.name)
 
 
 def _reachable(listeners: Json) -> Json:

@@ -57,6 +57,13 @@ class Service:
         mine = {MODEL_LABEL: self.replica.model, REVISION_LABEL: self.replica.revision}
         return {**labels(self.stack), **mine, **({"opendatahub.io/dashboard": "true"} if self.dashboard else {})}
 
+    @property
+    def pod_labels(self) -> dict[str, str]:
+        """What its pods are found by: KServe marks them with the service's name, in either mode."""
+        if self.pod.service == "llm":
+            return {"app.kubernetes.io/name": self.name, **LLM_PODS}
+        return {"serving.kserve.io/inferenceservice": self.name}
+
 
 def services(plan: Plan, cluster: str, version: tuple[int, int]) -> Iterator[Service]:
     """The services of a cluster in start order, parked ones last; `version` is KServe's there."""

@@ -17,7 +17,7 @@ REVISION_LABEL = "dev.berth/revision"
 STACK_LABEL = "dev.berth/stack"
 MANAGED_LABEL = "app.kubernetes.io/managed-by"
 
-_PLACEHOLDER = re.compile(r"\$\{secret:([a-z0-9_]+)\}")
+_PLACEHOLDER = re.compile(r"\$\{(secret|key):([^{}]+)\}")
 _UNITS = (("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10))
 
 
@@ -71,24 +71,43 @@ def placeholder(secret: str) -> str:
     return f"${{secret:{secret}}}"
 
 
+def generated(client: str) -> str:
+    """What stands in an object in place of a client's key that nobody has named a secret for."""
+    return f"${{key:{client}}}"
+
+
 def secret_names(one: Object) -> Iterator[str]:
     """The names of the secrets whose values an object waits for."""
+    yield from _waited_for(one, "secret")
+
+
+def generated_names(one: Object) -> Iterator[str]:
+    """The clients whose generated keys an object waits for."""
+    yield from _waited_for(one, "key")
+
+
+def _waited_for(one: Object, what: str) -> Iterator[str]:
     for text in one.get("stringData", {}).values():
-        yield from _PLACEHOLDER.findall(text)
+        yield from (name for kind, name in _PLACEHOLDER.findall(text) if kind == what)
 
 
-def filled(one: Object, values: Mapping[str, str]) -> Object:
-    """The object with the values of its secrets in place of their placeholders.
+def filled(one: Object, values: Mapping[str, str], keys: Mapping[str, str] | None = None) -> Object:
+    """The object with the values of its secrets, and of generated keys, in place of their placeholders.
 
     Raises:
         KeyError: a secret has no value; its name is the argument.
     """
     if "stringData" not in one:
         return one
-    return {**one, "stringData": {key: _filled(key, text, values) for key, text in one["stringData"].items()}}
+    known = {"secret": values, "key": keys or {}}
+    return {**one, "stringData": {key: _filled(key, text, known) for key, text in one["stringData"].items()}}
 
 
-def _filled(key: str, text: str, values: Mapping[str, str]) -> str:
+def _filled(key: str, text: str, known: Mapping[str, Mapping[str, str]]) -> str:
     """One file or value; inside JSON a value is written as JSON writes it."""
-    inside = key.endswith(".json")
-    return _PLACEHOLDER.sub(lambda at: json.dumps(values[at[1]])[1:-1] if inside else values[at[1]], text)
+
+    def value(at: re.Match[str]) -> str:
+        found = known[at[1]][at[2]]
+        return json.dumps(found)[1:-1] if key.endswith(".json") else found
+
+    return _PLACEHOLDER.sub(value, text)

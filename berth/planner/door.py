@@ -58,9 +58,15 @@ def gateway(stack: Stack, replicas: Sequence[ReplicaPlan], notes: list[Note]) ->
 def smoke(stack: Stack) -> Iterator[SmokePlan]:
     """What the proof asks of each model."""
     for model, spec in stack.models.items():
-        if spec.prove.smoke and stack.gateway is not None:
+        if spec.prove.smoke and _answers(stack, spec):
             asks = _asks(spec.revisions[spec.face])
             yield SmokePlan(model=model, prompts=spec.prove.smoke, timeout_s=spec.prove.timeout, asks=asks)
+
+
+def _answers(stack: Stack, model: Model) -> bool:
+    """Whether a proof reaches a model: through the gateway, or its pods through their cluster."""
+    on_cluster = any(place.cluster is not None for one in model.revisions.values() for place in one.place)
+    return stack.gateway is not None or on_cluster
 
 
 def _asks(revision: Revision) -> Literal["text", "image", "embedding", "score", "list"]:
@@ -74,7 +80,7 @@ def load(stack: Stack) -> Iterator[LoadPlan]:
     """The load that the proof puts on each model that declares one."""
     for model, spec in stack.models.items():
         asked = spec.prove.load
-        if asked is not None and stack.gateway is not None:
+        if asked is not None and _answers(stack, spec):
             yield LoadPlan(
                 model=model,
                 n=asked.n,
@@ -166,7 +172,7 @@ def _keys(stack: Stack, said: Gateway) -> tuple[KeyPlan, ...]:
         return ()
     keys = [_key(key.name, key.secret, _models(stack, key), _merged(said.limits, key.limits)) for key in said.keys]
     keys = keys or [_key("default", None, (), _merged(said.limits, None))]
-    if not any(key.free for key in keys) and said.host not in stack.clusters:  # where nothing is generated or asked yet
+    if not any(key.free for key in keys):
         keys.append(KeyPlan(name="proof" if "proof" not in {key.name for key in keys} else "berth-proof"))
     return tuple(keys)
 

@@ -253,10 +253,7 @@ def check_door(stack: Stack, said: Gateway) -> Iterator[Note]:
     for key in ("bind", "plain"):
         if key in said.model_fields_set:
             yield refusal(f"gateway.{key}", "is given on a cluster, must be left out: a pod has an address of its own")
-    if not said.open and not said.keys:
-        text = "are missing, must name a client and the secret with its key: on a cluster none is generated"
-        yield refusal("gateway.keys", text)
-    elif said.open and said.edge is not None:
+    if said.open and said.edge is not None:
         yield warning("gateway.open", "is true beside edge: everyone who reaches that address may use the models")
     edge, planned = said.edge, edge_of(stack)
     if edge is None or planned is None:

@@ -14,7 +14,6 @@ _YET = "is planned but cannot be applied yet"
 def unbuilt(stack: Stack) -> Iterator[tuple[str, str]]:
     """Where and what, one for each thing that is not built."""
     yield from _of_models(stack)
-    yield from _of_proofs(stack)
     yield from _of_gateway(stack)
     yield from _of_monitoring(stack)
 
@@ -38,17 +37,6 @@ def _of_models(stack: Stack) -> Iterator[tuple[str, str]]:
             runs_already = revision.adopt is not None and not revision.adopt.take
             if on_hosts and not runs_already:
                 yield from _on_hosts(name, revision, on_hosts)
-
-
-def _of_proofs(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Prompts and loads that a stack file asks for where nothing sends them; those of the default are not missed."""
-    for name, model in stack.models.items():
-        asked = "prove" in model.model_fields_set and (model.prove.smoke or model.prove.load is not None)
-        placed = any(place.cluster is not None for one in model.revisions.values() for place in one.place)
-        door = stack.gateway is not None and stack.gateway.host in stack.clusters
-        if asked and (placed or door):
-            text = f"a proof by prompts and load on a cluster {_YET}; there `up` waits until each pod lists its models"
-            yield f"models.{name}.prove", text
 
 
 def _runtimes(stack: Stack, revision: Revision) -> set[str]:

@@ -7,11 +7,11 @@ server's proxy reaches them as it would real pods.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.server import ThreadingHTTPServer
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tests.cluster.addresses import pods
@@ -47,22 +47,49 @@ def engines(cluster: ControlPlane) -> Iterator[None]:
         subprocess.run(["ip", "route", "del", *route], check=False)
 
 
+class _Server(standin.Server):
+    """Ends as a pod does, with all its connections: the API server keeps them, and another pod may get the address."""
+
+    def __init__(self, address: tuple[str, int], answer: type[standin.Handler]) -> None:
+        self._open: set[Any] = set()
+        super().__init__(address, answer)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """See `socketserver`."""
+        request, client = super().get_request()
+        self._open.add(request)
+        return request, client
+
+    def shutdown_request(self, request: Any) -> None:
+        """See `socketserver`."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def end(self) -> None:
+        """Answers nobody any more."""
+        self.shutdown()
+        self.server_close()
+        for request in list(self._open):
+            with suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+
+
 def _follow(cluster: ControlPlane, over: threading.Event) -> None:
     """Keeps a server for each pod that has an address."""
-    servers: dict[str, ThreadingHTTPServer] = {}
+    servers: dict[str, _Server] = {}
     while not over.wait(_LOOK_S):
         listed = (cluster.get("/api/v1/pods") or {"items": []})["items"]
         found = [pod for pod in listed if _LABELS & pod["metadata"].get("labels", {}).keys()]
-        there = {pod["status"]["podIP"]: pod for pod in found if "podIP" in pod["status"]}
-        for address in servers.keys() - there.keys():
-            _end(servers.pop(address))
-        for address in there.keys() - servers.keys():
-            servers[address] = _serve(address, there[address])
+        there = {pod["metadata"]["uid"]: pod for pod in found if "podIP" in pod["status"]}
+        for uid in servers.keys() - there.keys():
+            servers.pop(uid).end()  # first: another pod may have its address already
+        for uid in there.keys() - servers.keys():
+            servers[uid] = _serve(there[uid]["status"]["podIP"], there[uid])
     for server in servers.values():
-        _end(server)
+        server.end()
 
 
-def _serve(address: str, pod: Mapping[str, Any]) -> ThreadingHTTPServer:
+def _serve(address: str, pod: Mapping[str, Any]) -> _Server:
     container = pod["spec"]["containers"][0]
     ports = container.get("ports") or [{"containerPort": _DEFAULT_PORT}]
     said = {one["name"]: one.get("value") for one in container.get("env", ())}
@@ -76,7 +103,7 @@ def _serve(address: str, pod: Mapping[str, Any]) -> ThreadingHTTPServer:
             """Nobody reads it."""
 
     Answer.loaded.set()
-    server = standin.Server((address, ports[0]["containerPort"]), Answer)
+    server = _Server((address, ports[0]["containerPort"]), Answer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
@@ -91,8 +118,3 @@ def _served(container: Mapping[str, Any]) -> list[str]:
             stop = next((index for index, item in enumerate(rest) if item.startswith("--")), len(rest))
             return rest[:stop]
     return []
-
-
-def _end(server: ThreadingHTTPServer) -> None:
-    server.shutdown()
-    server.server_close()

@@ -55,6 +55,8 @@ def test_every_object_is_declared_with_its_own_keys(found: Mapping[str, Register
         "kubernetes:serving.kserve.io/v1alpha1:ServingRuntime",
         "kubernetes:serving.kserve.io/v1beta1:InferenceService",
         "berth:kubernetes:Serving",
+        "berth:index:ServiceProof",
+        "berth:serving:SmokeTest",
     }
     service = found[f"ocp-inferenceservice-{_NAME}"].inputs
     (wanted,) = (one for one in marked(objects(planned(), "ocp")) if one["kind"] == "InferenceService")
@@ -82,3 +84,83 @@ def test_the_mark_of_pods_changes_with_service_and_runtime_alone() -> None:
 
     assert mark(planned()) == mark(planned())
     assert mark(planned()) != mark(planned(context=2048))
+
+
+_MODEL = {"source": {"hub": "a/b", "revision": "0" * 40}, "engine": {"name": "vllm"}, "context": 4096}
+_PLACE = [{"cluster": "lab"}]
+_DOOR = {
+    "clusters": {"lab": {"namespace": "llm", "kind": "openshift-ai", "gpus": [{"model": "a40"}]}},
+    "models": {
+        "one": {
+            **_MODEL,
+            "prove": {"load": {"n": 4}},
+            "revisions": {"main": {"place": _PLACE}, "next": {"place": _PLACE}},
+            "traffic": {"main": 100, "next": 0},
+        },
+        "idle": {
+            **_MODEL,
+            "revisions": {"main": {"place": _PLACE}, "off": {"place": _PLACE}},
+            "traffic": {"main": 100, "off": 0},
+            "idle": "parked",
+        },
+    },
+    "gateway": {"host": "lab", "edge": {}, "keys": [{"name": "alice", "secret": "alice_key", "models": ["one"]}]},
+}
+
+
+@pytest.fixture(scope="module")
+def door() -> Iterator[tuple[Mapping[str, Registered], ClusterServing]]:
+    pulumi.runtime.set_all_config({"project:alice_key": "sk-alice"})
+    decided = plan(loads(yaml.safe_dump(_DOOR)), "s")
+    assert decided.refusals == ()
+    made: list[ClusterServing] = []
+    yield registered(lambda: made.append(ClusterServing(decided, decided.clusters["lab"], None))), made[0]
+    pulumi.runtime.set_all_config({})
+
+
+Door = tuple[Mapping[str, Registered], ClusterServing]
+
+
+def test_the_gateway_gets_nothing_before_all_that_may_get_requests_is_proved(door: Door) -> None:
+    found, _ = door
+    for name in ("lab-configmap-s-gateway", "lab-secret-s-gateway", "lab-deployment-s-gateway"):
+        before = everything_before(found, name)
+        assert {"lab-one-smoke", "lab-one-next-smoke", "lab-one-load", "lab-one-next-load", "lab-idle-smoke"} <= before
+    assert {"lab-configmap-s-gateway", "lab-route-s-gateway"} <= everything_before(found, "lab-gateway-ready")
+    assert "lab-gateway-ready" in everything_before(found, "smoke")
+
+
+def test_what_is_parked_is_not_asked(door: Door) -> None:
+    found, _ = door
+    assert "lab-idle-off" in found
+    assert "lab-idle-off-smoke" not in found
+
+
+def test_pods_are_asked_by_their_mark_and_a_gateway_by_its_name(door: Door) -> None:
+    found, _ = door
+    mark = found["lab-one-next"].inputs["specification"]
+    asked = found["lab-one-next-smoke"].inputs
+    assert asked["pods"] == {
+        "namespace": "llm",
+        "labels": {"serving.kserve.io/inferenceservice": "one-next"},
+        "specification": mark,
+    }
+    assert asked["prompts"] == {"one": ["Hello"]}
+    assert found["smoke"].inputs["pods"]["labels"] == {"app.kubernetes.io/name": "s-gateway"}
+    assert asked["after"]["specification"] == mark
+
+
+def test_a_client_without_a_secret_has_a_generated_key(door: Door) -> None:
+    """Here it is the proof's own, since alice may not ask everything."""
+    found, _ = door
+    assert found["key-proof"].kind == "berth:gateway:Key"
+    assert "key-alice" not in found
+
+
+def test_where_clients_find_it_is_known(door: Door) -> None:
+    _, made = door
+    assert made.gateway is not None
+    outputs = made.gateway.outputs
+    assert outputs["in_cluster_url"] == "http://s-gateway.llm.svc:8000/v1"
+    assert outputs["port_forward"] == "kubectl port-forward --namespace llm service/s-gateway 8000:8000"
+    assert sorted(outputs["models"]) == ["idle", "one"]

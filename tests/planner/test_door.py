@@ -132,27 +132,22 @@ def test_what_contradicts_itself_is_a_mistake_at_its_place(gateway: dict[str, An
     assert [problem.where for problem in caught.value.problems] == [where]
 
 
-@pytest.mark.parametrize(
-    ("said", "told"),
-    [
-        ({}, False),
-        ({"prove": {"smoke": []}}, False),
-        ({"prove": {"smoke": ["Hello"]}}, True),
-        ({"prove": {"load": {"n": 4}}}, True),
-    ],
-)
-@pytest.mark.parametrize("gateway", [{}, {"gateway": {"host": "lab", "keys": [{"name": "a", "secret": "a"}]}}])
-def test_a_proof_that_nobody_makes_on_a_cluster_is_said(said: dict[str, Any], told: bool, gateway: dict[str, Any]):
-    content = {"clusters": {"lab": {"namespace": "llm"}}, "models": {"one": {**CLUSTER, **said}}, **gateway}
-    found = [line for line in plan(loads(yaml.safe_dump(content)), "test").unbuilt if "prove" in line]
-    assert [line.partition(": ")[0] for line in found] == (["models.one.prove"] if told else [])
-    assert all("waits until each pod lists its models" in line for line in found)
+@pytest.mark.parametrize("gateway", [{}, {"gateway": {"host": "lab"}}])
+def test_a_model_on_a_cluster_is_proved_with_and_without_a_gateway(gateway: dict[str, Any]):
+    model = {**CLUSTER, "prove": {"smoke": ["Hello"], "load": {"n": 4}}}
+    content = {"clusters": {"lab": {"namespace": "llm"}}, "models": {"one": model}, **gateway}
+    found = plan(loads(yaml.safe_dump(content)), "test")
+    assert ([one.prompts for one in found.smoke], [one.n for one in found.load]) == ([("Hello",)], [4])
+    assert found.unbuilt == ()
 
 
-def test_a_proof_on_a_host_is_made():
+def test_who_may_not_ask_everything_leaves_the_proof_a_key_of_its_own_on_a_cluster_too():
+    keys = [{"name": "alice", "secret": "alice_key", "limits": {"concurrent": 1}}]
     content = {
-        "hosts": {"here": {"connection": "local", "runtime": "process"}},
-        "models": {"one": {**MODEL, "prove": {"load": {"n": 4}}}},
-        "gateway": {"host": "here"},
+        "clusters": {"lab": {"namespace": "llm"}},
+        "models": {"one": CLUSTER},
+        "gateway": {"host": "lab", "keys": keys},
     }
-    assert plan(loads(yaml.safe_dump(content)), "test").unbuilt == ()
+    door = plan(loads(yaml.safe_dump(content)), "test").gateway
+    assert door is not None
+    assert [(key.name, key.secret) for key in door.keys] == [("alice", "alice_key"), ("proof", None)]
