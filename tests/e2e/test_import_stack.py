@@ -30,7 +30,7 @@ from tests.provider.operations.gpu_machine import GpuMachine, gpu_machine
 
 __all__ = ["envoy", "gpu_machine", "machine_engine"]
 
-pytestmark = [pytest.mark.pulumi, pytest.mark.systemd, pytest.mark.timeout(1200)]  # nine runs of Pulumi
+pytestmark = [pytest.mark.pulumi, pytest.mark.systemd, pytest.mark.timeout(1800)]  # eleven runs of Pulumi
 
 NAME = "imported"
 MODELS = ("tinyllama", "qwen", "yi")
@@ -165,6 +165,7 @@ def test_what_runs_is_adopted_and_nothing_is_touched(box: Box) -> None:
     box.up("--expect-no-changes")
     assert box.same() == before
     _a_hand_shows(box)
+    _one_that_does_not_start_gives_way_to_what_was_there(box)
     _one_is_taken_over(box)
     after = box.same()
     box.project.destroy(NAME).ok()
@@ -216,8 +217,32 @@ def _a_hand_shows(box: Box) -> None:
     box.edit(qwen={"context": 1024})
 
 
+def _one_that_does_not_start_gives_way_to_what_was_there(box: Box) -> None:
+    """Berth's own never answers, so that the container that was stopped for it serves again; and no request failed."""
+    take = {"adopt": {"container": "qwen", "take": True}, "start_timeout": "60s"}
+    box.edit(qwen={**take, "environment": {"STANDIN_BROKEN": "1"}})
+    with Traffic(box.door, box.outputs["keys"]["default"], "qwen", rate=5) as traffic:
+        done = box.project.up(NAME)
+        assert done.status != 0, done.output
+        assert "qwen-main-0: container qwen was started again and serves" in done.output, done.output
+        assert box.docker("inspect", "--format", "{{.State.Running}}", "qwen") == "true"
+        assert box.ask("qwen") == 200
+    assert traffic.failed == []
+    assert box.docker("ps", "--all", "--quiet", "--filter", "label=dev.berth.model=qwen") == ""
+    content = yaml.safe_load(Path(box.file).read_text())
+    content["models"]["qwen"] = {
+        key: said for key, said in content["models"]["qwen"].items() if key not in {"environment", "start_timeout"}
+    } | {"adopt": {"container": "qwen"}}
+    box.project.write(NAME, content)
+    before = box.same()
+    box.up()
+    assert {model: box.ask(model) for model in MODELS} == dict.fromkeys(MODELS, 200)
+    assert box.drift().ok().output.count("unchanged")
+    assert box.same() == {**before, "/yi": box.same()["/yi"]}, "yi was stopped by hand, and is mended"
+
+
 def _one_is_taken_over(box: Box) -> None:
-    """By one line, and the hand is mended: the requests meanwhile wait, and no container but the stopped one starts."""
+    """By one line: the requests meanwhile wait, and no container but the stopped one changes."""
     before = box.same()
     box.edit(tinyllama={"adopt": {"container": "tinyllama", "take": True}})
     with Traffic(box.door, box.outputs["keys"]["default"], "tinyllama", rate=5) as traffic:
@@ -228,7 +253,7 @@ def _one_is_taken_over(box: Box) -> None:
     assert {model: box.ask(model) for model in MODELS} == dict.fromkeys(MODELS, 200)
     assert box.drift().ok().output.count("unchanged")
     after = box.same()
-    assert {name for name in after if after[name] != before[name]} == {"/tinyllama", "/yi"}
+    assert {name for name in after if after[name] != before[name]} == {"/tinyllama"}
 
 
 def _answers(box: Box, port: int) -> bool:
