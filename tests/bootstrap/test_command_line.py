@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from bootstrap.pins import FOLDER, PULUMI
+from tests.processor_time import of_children
 
 _AS_OLD = """
 import runpy, sys
@@ -68,9 +68,9 @@ def test_the_entry_parses_under_an_old_python() -> None:
 def test_pulumi_is_here_and_found_again_in_no_time() -> None:
     command = [sys.executable, "-m", "bootstrap", "pulumi"]
     subprocess.run(command, cwd=FOLDER.parent, check=True, capture_output=True)
-    begin = time.monotonic()
+    begin = of_children()
     done = subprocess.run(command, cwd=FOLDER.parent, check=True, capture_output=True, text=True)
-    assert time.monotonic() - begin < 1
+    assert of_children() - begin < 1
     assert done.stderr == ""
     version = subprocess.run(
         [Path(done.stdout.strip()) / "pulumi", "version"], capture_output=True, text=True, check=True
