@@ -149,7 +149,8 @@ def _build(build: Build) -> None:
     new = build.folder.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    flags = ["-mod=readonly", "-trimpath", "-ldflags", f"-s -w {build.ldflags}".strip()]
+    # As Pulumi is built, so that both find in Go's cache what they have in common.
+    flags = ["-mod=readonly", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags", f"-s -w {build.ldflags}".strip()]
     _go(["go", "build", *flags, "-o", f"{new}/", *build.programs.values()], _GO / build.module)
     for name, package in build.programs.items():
         last = [part for part in package.split("/") if part != "v3"][-1]  # a major version names no program
