@@ -158,7 +158,7 @@ def test_a_frozen_engine_core_leaves_the_rotation_and_returns_by_itself(clone: P
         begin = time.monotonic()
         with pytest.raises(openai.InternalServerError) as caught:
             client.completions.create(model="tiny", prompt="Hello", max_tokens=1)
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 5, "it is refused, and waits for nothing"
         assert caught.value.response.headers["retry-after"] == "5"
     finally:
         os.kill(core, signal.SIGCONT)
