@@ -9,6 +9,7 @@ from typing import Final
 from berth.catalogue.units import Bytes
 from berth.engines.contract import flags
 from berth.engines.registry import ENGINES
+from berth.kubernetes import alive
 from berth.kubernetes.services import Service
 from berth.kubernetes.storage import HUB_TOKEN, MODEL_FOLDER, environment_name, hub_token, token_name
 from berth.kubernetes.values import Object, cpu, memory
@@ -109,11 +110,18 @@ def shared_memory(service: Service) -> Bytes | None:
 def probes(service: Service) -> Object:
     """When the engine counts as started, ready and alive."""
     engine = ENGINES[service.replica.engine.name]
+    started = {"startupProbe": _probe(service, engine.probe_path, 10, math.ceil(start_budget_s(service) / 10))}
+    if service.pod.runtime is not None or not service.standard:
+        # A busy engine answers late, a dead one refuses the connection. What image runs there is not known, or Knative
+        # asks for itself.
+        ready, living = _probe(service, engine.health_path, 10, 3), _probe(service, engine.health_path, 20, 6)
+        return {**started, "readinessProbe": ready, "livenessProbe": living}
+    computes = {"exec": {"command": alive.command(service.port)}, "timeoutSeconds": alive.TIMEOUT_S}
     return {
-        "startupProbe": _probe(service, engine.probe_path, 10, math.ceil(start_budget_s(service) / 10)),
-        # A busy engine answers late, a dead one refuses the connection.
-        "readinessProbe": _probe(service, engine.health_path, 10, 3),
-        "livenessProbe": _probe(service, engine.health_path, 20, 6),
+        **started,
+        # Out of the rotation at once, as on hosts; started again only after two minutes, since that takes minutes too.
+        "readinessProbe": {**computes, "periodSeconds": 10, "failureThreshold": 1},
+        "livenessProbe": {**computes, "periodSeconds": 20, "failureThreshold": 6},
     }
 
 

@@ -206,7 +206,7 @@ def test_what_kserve_alone_knows_comes_over_what_berth_writes(planned: Any):
     found = predictor(decided)
     assert found["priorityClassName"] == "high"
     assert found["model"]["readinessProbe"]["periodSeconds"] == 5
-    assert found["model"]["readinessProbe"]["failureThreshold"] == 3
+    assert found["model"]["readinessProbe"]["failureThreshold"] == 1
 
 
 def test_an_overlay_may_hold_lists(planned: Any):
