@@ -112,6 +112,7 @@ def test_the_granite_example(
             "spec.predictor.model.args[0]",
         ],
         "berth:kubernetes:Serving": ["generation", "specification"],
+        "berth:serving:SmokeTest": ["after.generation", "after.specification", "pods.specification"],
     }
     project.up("ocp").ok()
     (pod,) = cluster.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
