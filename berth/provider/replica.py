@@ -72,7 +72,7 @@ class ReplicaWant(Supervision):
     endpoints: str = ""
     admin_port: int = 0
     image: str = ""
-    secrets: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = {}
+    secrets: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(default={}, repr=False)
     address: str = _LOOPBACK
     cpus: float = 0
     memory: int = 0

@@ -55,6 +55,10 @@ def run(
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def test_keys_show_their_id_and_no_secret() -> None:
+    assert repr(Keys(ACCESS, SECRET)) == str((Keys(ACCESS, SECRET),))[1:-2] == f"Keys(id={ACCESS!r})"
+
+
 def contents(folder: Path) -> Mapping[str, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file() and ".berth" not in path.parts)
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}

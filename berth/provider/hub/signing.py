@@ -21,6 +21,10 @@ class Keys(NamedTuple):
     id: str
     secret: str
 
+    def __repr__(self) -> str:
+        """The id alone: a traceback may show it."""
+        return f"Keys(id={self.id!r})"
+
 
 def signed(method: str, url: str, region: str, keys: Keys, now: dt.datetime) -> dict[str, str]:
     """The headers that sign a request; `url` is encoded already."""

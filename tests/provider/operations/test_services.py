@@ -128,7 +128,7 @@ START = {
     ],
 }
 STOP = {"supervisord": [(*CONTROL, "stop", "it")], "systemd": [("systemctl", "stop", "berth-dev-it.service")]}
-ROOM = ('mkdir -p -- "$(dirname -- "$1")"', "/w/log/it.log")
+ROOM = ('umask 077; mkdir -p -- "$(dirname -- "$1")"', "/w/log/it.log")
 
 
 @pytest.mark.parametrize("init", ["supervisord", "systemd"])
@@ -217,6 +217,7 @@ def test_a_replica_s_command_and_what_it_carries_along() -> None:
             **UNDER["supervisord"],
         }
     )
+    assert "s3cret" not in repr(want.model_copy(update={"secrets": {"HF_TOKEN": "s3cret"}}))
     service = want.service()
     turned = want.model_copy(update={"arguments": dict(reversed(want.arguments.items()))})
     assert turned.service() == service
