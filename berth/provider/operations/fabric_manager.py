@@ -155,7 +155,10 @@ class FabricManager(FactOperation[FabricManagerWant]):
         if want is not None:
             found = driver_version(await host.facts())
             if found is None:
-                raise BadInput(f"{host.name}: fabric_manager: there is no NVIDIA driver whose version it could have")
+                raise BadInput(
+                    f"{host.name}: fabric_manager: there is no NVIDIA driver on disk, must be one whose version it can "
+                    "have; declare prerequisites.driver for this host, or install the driver by hand"
+                )
             exact = want.model_copy(update={"version": found})
             have = have if have is None or have.version != OF_THE_DRIVER else have.model_copy(update={"version": found})
         for command in self.steps(exact, have):

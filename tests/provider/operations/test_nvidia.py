@@ -529,6 +529,13 @@ async def test_a_machine_without_a_switch_has_no_fabric_manager() -> None:
         await FabricManager().preflight(box(RTX5090), FABRIC)
 
 
+async def test_a_fabric_manager_without_a_driver_says_how_to_get_one() -> None:
+    driver = H100.driver.model_copy(update={"installed": None, "packages": None})
+    none = H100.model_copy(update={"driver": driver})
+    with pytest.raises(BadInput, match=r"no NVIDIA driver on disk, must be .*; declare prerequisites\.driver"):
+        await FabricManager().apply(box(none), FABRIC, None)
+
+
 async def test_the_fabric_manager_is_asked_for_in_the_version_of_the_driver_on_disk() -> None:
     connection = Scripted(1, "E: Version '570.195.03-*' for 'nvidia-fabricmanager-570' was not found")
     facts = changed(H100, installed="570.195.03")
