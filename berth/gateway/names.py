@@ -6,7 +6,7 @@ import re
 from typing import Final
 from urllib.parse import quote
 
-from berth.planner.plan import GatewayPlan, ModelRoute, revision_name
+from berth.planner.plan import ModelRoute, revision_name
 
 BOOTSTRAP_FILE: Final = "bootstrap.json"
 LISTENERS_FILE: Final = "listeners.json"
@@ -101,11 +101,6 @@ def endpoints_file(cluster: str) -> str:
 def served_names(route: ModelRoute) -> tuple[str, ...]:
     """Every name under which clients reach the model, its own first, each once."""
     return tuple(dict.fromkeys((route.name, *route.aliases)))
-
-
-def all_names(plan: GatewayPlan) -> tuple[str, ...]:
-    """Every served name of the stack in the plan's order."""
-    return tuple(name for route in plan.models for name in served_names(route))
 
 
 def alternatives(texts: tuple[str, ...]) -> str:

@@ -229,12 +229,6 @@ class Docker:
         return f"`docker logs {self.name(service)}`"
 
 
-def with_gpus(service: Service, access: str) -> Service:
-    """The service with its cards given in this way."""
-    container = _container(service).model_copy(update={"access": access})
-    return service.model_copy(update={"container": container})
-
-
 def _container(service: Service) -> Container:
     if service.container is None:
         raise ValueError(f"{service.name} has no container")
