@@ -31,6 +31,7 @@ mkdir -p -- {cache} || exit 1
 docker=docker
 docker version > /dev/null 2>&1 || docker='sudo -n docker'
 exec $docker run --rm --interactive --label dev.berth.stack={stack} --network host \\
+  --security-opt no-new-privileges \\
   --user "$(id -u):$(id -g)" --env HOME=/tmp --env HTTPS_PROXY --env HTTP_PROXY --env NO_PROXY \\
   --mount {mount} --entrypoint python3 {image} "$@"
 """
@@ -40,6 +41,7 @@ _RUN = """#!/bin/sh
 docker=docker
 docker version > /dev/null 2>&1 || docker='sudo -n docker'
 exec $docker run --rm --interactive --label dev.berth.stack={stack} --network none \\
+  --security-opt no-new-privileges \\
   --mount {mount} --entrypoint {program} {image} "$@"
 """
 

@@ -90,6 +90,7 @@ class Container(BaseModel):
         yield from ("--log-opt", f"max-size={self.log_size}", "--log-opt", f"max-file={self.log_files}")
 
     def _rights(self) -> Iterator[str]:
+        yield from ("--security-opt", "no-new-privileges")  # nothing in it gets more than what it was started with
         if self.user:
             yield from ("--user", self.user)
         if self.capabilities is not None:

@@ -54,6 +54,7 @@ def test_an_engine_is_made_with_all_that_it_needs(tmp_path: Path) -> None:
         ("--device", "nvidia.com/gpu=3"),
         ("--mount", "type=bind,source=/cache,target=/cache,readonly"),
         ("--shm-size", "1073741824"),
+        ("--security-opt", "no-new-privileges"),
         ("--memory", "17179869184"),
         ("--cpus", "4"),
         ("--label", "dev.berth.model=qwen"),
