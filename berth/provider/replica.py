@@ -25,6 +25,9 @@ GUIDES = frozenset(
 )
 """What says how a replica is replaced and proved, and nothing of what it is."""
 
+SECRETS_OPEN = "secrets with another mode"
+"""What a definition is when others may read its secrets, or its engine may not."""
+
 _LOOPBACK = "127.0.0.1"
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 -- inside a container, which publishes its port where it is told to
 
@@ -77,7 +80,7 @@ class ReplicaWant(Supervision):
     cpus: float = 0
     memory: int = 0
     state: Literal["running", "starting", "outdated", "stopped"] = "running"
-    definition: Literal["as declared", "edited by hand", "missing"] = "as declared"
+    definition: Literal["as declared", "edited by hand", "missing", "secrets with another mode"] = "as declared"
     traffic: TrafficState = "serving"
     spare: Literal["none", "left behind"] = "none"
     on_change: Literal["surge", "hold", "refuse"] = "hold"

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from berth.provider.command import Command, shell
 from berth.provider.docker.container import Container, Mount, create_script
+from berth.provider.docker.owning import HAND_OVER, OWN
 from berth.provider.supervision.service import Service
 from berth.provider.supervision.status import Status
 
@@ -35,15 +36,20 @@ _SEEN = " ".join(
         *(f"Config.{part}" for part in ("Image", "Entrypoint", "Cmd", "Env", "Labels", "User")),
         *(f"HostConfig.{part}" for part in ("Binds", "Mounts", "NetworkMode", "PortBindings", "RestartPolicy")),
         *(f"HostConfig.{part}" for part in ("ShmSize", "IpcMode", "Runtime", "DeviceRequests", "LogConfig")),
-        *(f"HostConfig.{part}" for part in ("Memory", "NanoCpus", "Privileged")),
+        *(f"HostConfig.{part}" for part in ("Memory", "NanoCpus", "Privileged", "SecurityOpt")),
     )
 )
 """What Docker says of a container that nobody changed; held against what it said when the container was made."""
 
 _NETWORKS = " {{range $name, $_ := .NetworkSettings.Networks}}{{$name}},{{end}}"
 
-_START = """
+_START = (
+    HAND_OVER
+    + """
 name=$1 folder=$2 seen=$3 own=$4
+mkdir -p -- "$folder/state"
+if [ "$(id -u)" = 0 ]; then chown "$(stat -c %u:%g -- "$folder")" "$folder/state"; fi # not the root's of sudo
+chmod 0755 -- "$folder/state" 2> /dev/null || : # unless the user of a container has it already
 digest=$(cat -- "$folder/run" "$folder/create" | sha256sum | cut -d' ' -f1)
 label='{{index .Config.Labels "dev.berth.definition"}}'
 seen() {
@@ -56,36 +62,32 @@ if [ "$have" != "$digest" ] || [ "$(seen)" != "$made" ]; then
   for left in "$name" $(docker ps --all --quiet --filter "label=dev.berth.service=$name"); do
     docker rm --force "$left" > /dev/null 2>&1 || :
   done
-  mkdir -p -- "$folder/state"
-  chmod 0777 -- "$folder/state"
   sh "$folder/create" --label "dev.berth.definition=$digest" > /dev/null
   seen > "$folder/made.new"
   mv -f -- "$folder/made.new" "$folder/made"
 fi
+hand_over
 case $(docker container inspect --format '{{.State.Paused}} {{.State.Restarting}}' "$name") in
   true*) docker unpause "$name" > /dev/null; exit 0 ;;
   *true) docker stop "$name" > /dev/null ;;
 esac
-if [ -d "$folder/secrets" ]; then
-  user=$(docker container inspect --format '{{.Config.User}}' "$name")
-  case ${user%%:*} in
-    '' | 0 | root) ;;
-    *) docker run --rm --user 0:0 --network none --volume "$folder/secrets:/secrets" --entrypoint /bin/sh \\
-         "$(docker container inspect --format '{{.Image}}' "$name")" -c "$own" own "${user%%:*}" ;;
-  esac
-fi
 rm -f -- "$folder/state/ready"
 docker start "$name" > /dev/null
 """
+)
 """Makes the container where it is not there as it must be; a name that something else has is taken from it. What was
-made is recorded last, so that half of this is done again. Secrets of an image that runs as another user than root are
-given to that user, by Docker, since the login may not."""
+made is recorded last, so that half of this is done again. Nobody but the login and the container's user may write into
+its state: a file in it says that it is ready."""
 
-_OWN = """
-uid=$(id -u "$1" 2> /dev/null) || uid=$1 # a number without a name
-chown "$uid" /secrets/* && chmod 0440 /secrets/*
+_LOAD = (
+    HAND_OVER
+    + """
+name=$1 folder=$2 own=$3
+look='{{.State.Running}} {{index .Config.Labels "dev.berth.service"}}'
+if [ "$(docker container inspect --format "$look" "$name" 2> /dev/null)" = "true $name" ]; then hand_over; fi
 """
-"""They stay in the group of the login, who looks at them."""
+)
+"""Secrets that were written beside a container that goes on running are for its user, as at a start."""
 
 _STOP = """
 if docker container inspect "$1" > /dev/null 2>&1; then docker stop --time "$2" "$1" > /dev/null; fi
@@ -173,13 +175,15 @@ class Docker:
         )
 
     def load(self, service: Service) -> Sequence[Command]:
-        """Nothing: Docker learns of a container when it is made, which is when it is started."""
-        del service
-        return []
+        """Hands secrets over where it runs; Docker learns of a container when it is made, which is at its start."""
+        if not service.secrets:
+            return []
+        arguments = (self.name(service), service.folder, OWN)
+        return [_docker(_LOAD, *arguments, says=f"handing the secrets of {service.name} over")]
 
     def start(self, service: Service) -> Sequence[Command]:
         """Makes the container where it is not there as it must be, and starts it; returns at once."""
-        arguments = (self.name(service), service.folder, _SEEN + _NETWORKS, _OWN)
+        arguments = (self.name(service), service.folder, _SEEN + _NETWORKS, OWN)
         return [_docker(_START, *arguments, says=f"starting {service.name}", timeout_s=180)]
 
     def stop(self, service: Service) -> Sequence[Command]:

@@ -35,7 +35,7 @@ from berth.provider.operations.process import (
     restart,
     with_cards,
 )
-from berth.provider.replica import DECLARED, GUIDES, LATER, ReplicaWant
+from berth.provider.replica import DECLARED, GUIDES, LATER, SECRETS_OPEN, ReplicaWant
 from berth.provider.supervision.card_memory import until_given_back
 from berth.provider.supervision.drain import drain
 from berth.provider.supervision.managers import files
@@ -91,7 +91,9 @@ class Replica(Operation[ReplicaWant]):
             update |= {"start_timeout_s": seen.ready_limit_s}
             update |= {"container": as_asked(seen.container)}
             update |= {key: seen.about.get(key, ReplicaWant.model_fields[key].default) for key in LATER}
-            update |= {"secrets": await seen_secrets(host, want.name, want.folder, want.secrets, seen.secrets)}
+            update["secrets"], closed = await seen_secrets(host, want.name, want.folder, want.secrets, seen.secrets)
+            if update["definition"] == "as declared" and not closed:
+                update["definition"] = SECRETS_OPEN
         return want.model_copy(update=update)
 
     def steps(self, want: ReplicaWant | None, have: ReplicaWant | None) -> Sequence[Command]:
@@ -275,7 +277,7 @@ class Replica(Operation[ReplicaWant]):
         for command in forget(service, manager) if have is None else manager.stop(service):
             await host.run(command)
         await _given_back(host, want)
-        if have is None or have.definition != "as declared" or not self._redefined(want, have):
+        if have is None or have.definition not in {"as declared", SECRETS_OPEN} or not self._redefined(want, have):
             if not want.instead_of:
                 await want.route().leave(host)
                 return ""

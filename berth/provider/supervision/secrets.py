@@ -8,11 +8,18 @@ from collections.abc import Mapping, Sequence
 from berth.provider.command import Command, put, shell
 from berth.provider.host import Host
 
-_DIGESTS = """
+_LOOK = """
 for name in "$@"; do
-  if [ -f "$name" ]; then sha256sum < "$name" | cut -d' ' -f1; else echo missing; fi
+  if [ ! -f "$name" ]; then echo missing 0 -; continue; fi
+  if [ -O "$name" ]; then of=login; else of=another; fi
+  digest=$(sha256sum < "$name" 2> /dev/null) || digest=closed
+  echo "${digest%% *} $(stat -c %a -- "$name") $of"
 done
 """
+
+_CLOSED = {("600", "login"), ("440", "another")}
+"""The mode and owner of a file that none but its service reads; another owner is the user in a container, to whom
+Docker gave it, and the group of the login looks."""
 
 
 def secret_files(name: str, folder: str, secrets: Mapping[str, str]) -> Sequence[Command]:
@@ -27,14 +34,19 @@ def secret_files(name: str, folder: str, secrets: Mapping[str, str]) -> Sequence
 
 async def seen_secrets(
     host: Host, name: str, folder: str, secrets: Mapping[str, str], there: Sequence[str]
-) -> dict[str, str]:
-    """Those that lie `there` on the host; one that was changed is not shown."""
+) -> tuple[dict[str, str], bool]:
+    """Those that lie `there` on the host, and whether their modes are as they were written.
+
+    One that was changed is not shown.
+    """
     if not there:
-        return {}
+        return {}, True
     paths = [f"{folder}/secrets/{key}" for key in there]
-    digests = (await host.run(shell(_DIGESTS, *paths, says=f"looking at the secrets of {name}"))).stdout.split()
+    look = await host.run(shell(_LOOK, *paths, says=f"looking at the secrets of {name}"))
+    found = [line.split() for line in look.stdout.splitlines()]
     values = [secrets.get(key, "") for key in there]
-    return {
+    seen = {
         key: value if hashlib.sha256(value.encode()).hexdigest() == digest else "another"
-        for key, value, digest in zip(there, values, digests, strict=True)
+        for key, value, (digest, _, _) in zip(there, values, found, strict=True)
     }
+    return seen, all((mode, of) in _CLOSED for digest, mode, of in found if digest != "missing")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import re
 import tempfile
 import uuid
@@ -17,6 +18,7 @@ import pytest
 
 from berth.planner.facts import without_own
 from berth.provider.connection.local import LocalConnection
+from berth.provider.docker import manager
 from berth.provider.docker.container import Container
 from berth.provider.errors import BadInput, StartFailed
 from berth.provider.replica import ReplicaWant
@@ -26,6 +28,9 @@ from tests.ports import free_port
 from tests.provider.operations.site import REPLICA, Site, configured, site, until
 
 pytestmark = pytest.mark.docker
+
+LOGIN = 12345
+"""A login that is neither root nor anybody whom an image knows."""
 
 
 class Box(Site):
@@ -302,6 +307,62 @@ async def test_a_card_is_asked_of_the_runtime_where_docker_knows_no_cdi(box: Box
     assert box.inspect(want, "{{.HostConfig.Runtime}}") == "nvidia"
 
 
+@pytest.mark.parametrize(
+    ("user", "capabilities", "owner", "mode"),
+    [
+        pytest.param("", None, LOGIN, 0o755, id="root, who may write everywhere"),
+        pytest.param("", ("SYS_ADMIN",), 0, 0o775, id="root without that right"),
+        pytest.param("games:games", None, 5, 0o775, id="another user"),
+        pytest.param(f"{LOGIN}", None, LOGIN, 0o755, id="the login itself"),
+    ],
+)
+async def test_nobody_else_on_the_host_can_say_that_it_is_ready(
+    box: Box, user: str, capabilities: tuple[str, ...] | None, owner: int, mode: int
+) -> None:
+    image = engine_image(box.engine, user=user)
+    want = box.boxed(container={"image": image, "capabilities": capabilities}, locks=["/run/lock/berth-test.lock"])
+    Path(want.folder).mkdir(parents=True)
+    Path(box.root).parent.chmod(0o755)  # else nobody could get so far
+    os.chown(want.folder, LOGIN, LOGIN)  # as a login that reaches Docker through sudo has it
+    await up(box, want)
+    assert await box.answers(want)
+    state = Path(want.folder, "state").stat()
+    assert (state.st_uid, state.st_gid, state.st_mode & 0o777) == (owner, LOGIN, mode)
+    plant = 'setpriv --reuid=nobody --regid=nogroup --clear-groups touch "$1/state/planted" 2>&1 || :'
+    assert "Permission denied" in await box.sh(plant, want.folder)
+    box.engine.out("stop", "--time", "1", box.name(want))
+    await up(box, want)
+    remove = 'setpriv --reuid="$2" --regid="$2" --clear-groups rm "$1/state/ready" && echo gone'
+    assert await box.sh(remove, want.folder, str(LOGIN)) == "gone"
+
+
+async def test_nothing_in_it_gets_more_rights_than_it_was_started_with(box: Box) -> None:
+    want = box.boxed()
+    await up(box, want)
+    assert box.inspect(want, "{{json .HostConfig.SecurityOpt}}") == '["no-new-privileges"]'
+    assert "NoNewPrivs:\t1" in box.engine.out("exec", box.name(want), "sh", "-c", "cat /proc/1/status")
+    label = box.inspect(want, '{{index .Config.Labels "dev.berth.definition"}}')
+    box.engine.out("rm", "--force", box.name(want))
+    by_hand = 'sed "s/--security-opt no-new-privileges//" "$1/create" | sh -s -- --label "dev.berth.definition=$2"'
+    box.engine.out("start", await box.sh(by_hand, want.folder, label))
+    await until(partial(box.answers, want))
+    assert REPLICA.differing(want, await REPLICA.observe(box.host, want)) == ["state"]
+    await up(box, want)
+    assert box.inspect(want, "{{json .HostConfig.SecurityOpt}}") == '["no-new-privileges"]'
+
+
+async def test_what_an_older_version_made_is_replaced_in_one_update(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    want = box.boxed()
+    with monkeypatch.context() as older:
+        older.setattr(manager, "_SEEN", manager._SEEN.replace(" {{json .HostConfig.SecurityOpt}}", ""))
+        older.setattr(Container, "_rights", lambda _: iter(()))
+        await up(box, want)
+        await box.sh('chmod 0777 "$1/state"', want.folder)
+    assert REPLICA.differing(want, await REPLICA.observe(box.host, want)) == ["definition", "state"]
+    await up(box, want)
+    assert Path(want.folder, "state").stat().st_mode & 0o777 == 0o755
+
+
 async def test_a_secret_reaches_the_engine_and_nobody_else(box: Box) -> None:
     want = box.boxed(secrets={"MY_TOKEN": "s3cr3t'$(x)"})
     await up(box, want)
@@ -313,6 +374,12 @@ async def test_a_secret_reaches_the_engine_and_nobody_else(box: Box) -> None:
         "exec", box.name(want), "sh", "-c", "cat /proc/[0-9]*/environ 2> /dev/null | tr '\\0' '\\n'"
     )
     assert "MY_TOKEN=s3cr3t'$(x)" in environment
+    before = box.inspect(want, "{{.State.StartedAt}}")
+    Path(want.folder, "secrets/MY_TOKEN").chmod(0o644)
+    assert REPLICA.differing(want, await REPLICA.observe(box.host, want)) == ["definition"]
+    await up(box, want)
+    assert Path(want.folder, "secrets/MY_TOKEN").stat().st_mode & 0o777 == 0o600
+    assert box.inspect(want, "{{.State.StartedAt}}") == before
     Path(want.folder, "secrets/MY_TOKEN").write_text("other")
     assert REPLICA.differing(want, await REPLICA.observe(box.host, want)) == ["secrets.MY_TOKEN"]
     changed = want.model_copy(update={"secrets": {"MY_TOKEN": "new"}})
@@ -330,5 +397,12 @@ async def test_a_secret_can_be_read_by_the_user_of_an_image(box: Box) -> None:
     assert "MY_TOKEN=s3cr3t" in seen
     file = Path(want.folder, "secrets/MY_TOKEN").stat()
     assert (file.st_mode & 0o777, file.st_uid) == (0o440, 5)
+    before = box.inspect(want, "{{.State.StartedAt}}")
+    Path(want.folder, "secrets/MY_TOKEN").chmod(0o444)
+    assert (await REPLICA.observe(box.host, want)).definition == "secrets with another mode"
+    await up(box, want)
+    file = Path(want.folder, "secrets/MY_TOKEN").stat()
+    assert (file.st_mode & 0o777, file.st_uid) == (0o440, 5)
+    assert box.inspect(want, "{{.State.StartedAt}}") == before
     await REPLICA.converge(box.host, None, want)
     assert await box.sh('ls "$1" 2> /dev/null || :', want.folder) == ""

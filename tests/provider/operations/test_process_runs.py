@@ -46,6 +46,23 @@ async def test_limits_hold_where_systemd_keeps_it(place: Site) -> None:
     await REPLICA.converge(place.host, None, want)
 
 
+async def test_a_secret_that_was_opened_to_others_is_closed_without_a_restart(place: Site) -> None:
+    want = place.replica(secrets={"MY_TOKEN": "s3cr3t"})
+    file, mode = f"{want.folder}/secrets/MY_TOKEN", 'stat -c %a "$1"'
+    await REPLICA.converge(place.host, want, want)
+    assert await place.sh(mode, file) == "600"
+    pid = await place.pid(want)
+    for opened in ("0644", "0440"):
+        await place.sh('chmod "$2" "$1"', file, opened)
+        seen = await REPLICA.observe(place.host, want)
+        assert seen is not None
+        assert (REPLICA.differing(want, seen), seen.definition) == (["definition"], "secrets with another mode")
+        assert await REPLICA.converge(place.host, want, want) == want
+        assert await place.sh(mode, file) == "600"
+    assert await place.pid(want) == pid
+    await REPLICA.converge(place.host, None, want)
+
+
 async def test_a_change_restarts_it_and_it_alone(place: Site) -> None:
     one, other = place.process("one"), place.process("other")
     for want in (one, other):
