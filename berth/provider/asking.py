@@ -77,7 +77,7 @@ class Client:
         Raises:
             Unsatisfied: an answer is not what it must be.
         """
-        listed = [item["id"] for item in self._json("GET", "/models", None)["data"]]
+        listed = [str(item.get("id")) for item in _items(self._json("GET", "/models", None), "GET /v1/models")]
         if model not in listed:
             raise Unsatisfied(f"GET /v1/models does not list it; it lists {', '.join(listed) or 'nothing'}")
         return self.ask(model, prompts, asks)
@@ -114,14 +114,14 @@ class Client:
 
     def _dimensions(self, model: str, prompts: Sequence[str]) -> int:
         answer = self._json("POST", "/embeddings", {"model": model, "input": list(prompts)})
-        sizes = {len(item.get("embedding") or ()) for item in answer.get("data") or ()}
+        sizes = {len(item.get("embedding") or ()) for item in _items(answer, "POST /v1/embeddings")}
         if len(sizes) != 1 or 0 in sizes:
             raise Unsatisfied(f"POST /v1/embeddings answered without vectors of one size: {json.dumps(answer)[:300]}")
         return sizes.pop()
 
     def _scores(self, model: str, prompts: Sequence[str]) -> int:
         answer = self._json("POST", "/score", {"model": model, "text_1": prompts[0], "text_2": list(prompts)})
-        found = [item.get("score") for item in answer.get("data") or ()]
+        found = [item.get("score") for item in _items(answer, "POST /v1/score")]
         if len(found) != len(prompts) or not all(isinstance(score, int | float) for score in found):
             raise Unsatisfied(f"POST /v1/score answered without a score for each: {json.dumps(answer)[:300]}")
         return len(found)
@@ -154,7 +154,7 @@ class Client:
                 if line == "data: [DONE]":
                     done = True
                 elif line.startswith("data: "):
-                    chunk = json.loads(line.removeprefix("data: "))
+                    chunk = _object(line.removeprefix("data: "), "a chunk of the stream of POST /v1/chat/completions")
                     first = first or time.monotonic()
                     tokens = int((chunk.get("usage") or {}).get("completion_tokens", tokens))
         if not done or tokens < 1:
@@ -164,8 +164,7 @@ class Client:
 
     def _json(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         with self._ask(method, path, body, stream=False) as answer:
-            value: dict[str, Any] = answer.json()
-            return value
+            return _object(answer.text, f"{method} /v1{path}")
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None, *, stream: bool) -> requests.Response:
         http = self._way.open()
@@ -178,6 +177,39 @@ class Client:
         if not answer.ok:
             raise Unsatisfied(f"{method} /v1{path} answered {answer.status_code}: {answer.text[:300]}")
         return answer
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    """What was answered, as an object of JSON.
+
+    Raises:
+        Unsatisfied: it is none.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise Unsatisfied(
+            f"{where} answered {text[:300]!r}, must be an object of JSON; see that nothing but the gateway or the "
+            "engine listens on that port"
+        )
+    return value
+
+
+def _items(answer: dict[str, Any], where: str) -> list[dict[str, Any]]:
+    """The list of objects that an answer has as its `data`.
+
+    Raises:
+        Unsatisfied: it has none.
+    """
+    data = answer.get("data")
+    if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
+        raise Unsatisfied(
+            f"{where} answered {json.dumps(answer)[:300]}, must have a list of objects as `data`; see that the engine "
+            "serves what this model is for"
+        )
+    return data
 
 
 def _lines(answer: requests.Response) -> Iterator[str]:

@@ -65,6 +65,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._send(status, json.dumps(value).encode())
 
     def _send(self, status: int, body: bytes, length: int | None = None) -> None:
+        for fault, other in (("no JSON: ", b"<html>hello"), ("a list: ", b"[]"), ("no data: ", b'{"object": "list"}')):
+            if self.server.fault == fault + self.path:
+                body = b"data: " + other + b"\n\n" if body.startswith(b"data: ") else other
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             status, body = 401, b'{"error": {"message": "no key"}}'
         self.send_response(status)

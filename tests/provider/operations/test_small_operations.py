@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
 from typing import Any
 
@@ -48,6 +49,26 @@ async def test_an_answer_that_is_not_whole_fails_and_is_named(
         await SmokeTest().outputs(host, smoke(gateway))
     assert problem in str(caught.value)
     assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "asks", "problem"),
+    [
+        ("no JSON: /v1/models", "text", "GET /v1/models answered '<html>hello', must be an object of JSON; see "),
+        ("a list: /v1/models", "text", "GET /v1/models answered '[]', must be an object of JSON; see "),
+        ("no data: /v1/models", "text", 'GET /v1/models answered {"object": "list"}, must have a list of objects as'),
+        ("no JSON: /v1/completions", "text", "POST /v1/completions answered '<html>hello', must be"),
+        ("no data: /v1/embeddings", "embedding", 'POST /v1/embeddings answered {"object": "list"}, must have'),
+        ("no data: /v1/score", "score", 'POST /v1/score answered {"object": "list"}, must have'),
+        ("no JSON: /v1/chat/completions", "image", "stream of POST /v1/chat/completions answered '<html>hello', must"),
+    ],
+)
+async def test_an_answer_of_another_shape_is_shown_with_what_it_must_be(
+    host: Host, gateway: Gateway, fault: str, asks: str, problem: str
+) -> None:
+    gateway.fault = fault
+    with pytest.raises(ProviderError, match=re.escape(problem)):
+        await SmokeTest().outputs(host, smoke(gateway, prompts={"one": ["Hello", "안녕"]}, asks={"one": asks}))
 
 
 async def test_models_of_other_tasks_are_asked_for_what_they_answer(host: Host, gateway: Gateway) -> None:
