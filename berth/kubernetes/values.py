@@ -50,9 +50,17 @@ def cpu(cores: float) -> str:
     return str(int(cores)) if cores == int(cores) else f"{round(cores * 1000)}m"
 
 
+_WAYS_TO_ASK = frozenset({"exec", "grpc", "httpGet", "tcpSocket"})
+"""The handlers of a probe, of which the API server takes one."""
+
+
 def over(below: Object, above: Mapping[str, Any]) -> Object:
-    """The fields of both, those of `above` where both have one; lists are taken whole."""
-    found = dict(below)
+    """The fields of both, those of `above` where both have one; lists are taken whole.
+
+    A probe has one way to ask: where `above` says one, that of `below` goes.
+    """
+    asks = _WAYS_TO_ASK & above.keys()
+    found = {key: value for key, value in below.items() if not asks or key not in _WAYS_TO_ASK}
     for key, value in above.items():
         known = found.get(key)
         found[key] = over(known, value) if isinstance(known, dict) and isinstance(value, Mapping) else _thawed(value)

@@ -209,6 +209,14 @@ def test_what_kserve_alone_knows_comes_over_what_berth_writes(planned: Any):
     assert found["model"]["readinessProbe"]["failureThreshold"] == 1
 
 
+def test_a_probe_of_an_overlay_asks_in_its_own_way_alone(planned: Any):
+    asked = {"httpGet": {"path": "/health", "port": 8080}}
+    decided = planned(on={"overlay": {"model": {"livenessProbe": asked}}})
+    living = predictor(decided)["model"]["livenessProbe"]
+    assert living == {**asked, "timeoutSeconds": 30, "periodSeconds": 20, "failureThreshold": 6}
+    assert problems(objects(decided, "lab"), decided.clusters["lab"]) == ()
+
+
 def test_an_overlay_may_hold_lists(planned: Any):
     decided = planned(on={"overlay": {"imagePullSecrets": [{"name": "registry"}]}})
     assert predictor(decided)["imagePullSecrets"] == [{"name": "registry"}]
