@@ -24,7 +24,11 @@ async def ways_to(host: Host, port: int, pods: Pods) -> Sequence[Way]:
     listed = await api.items(f"/api/v1/namespaces/{pods.namespace}/pods", labelSelector=labels)
     names = sorted(_ready(listed, pods.specification))
     if not names:
-        raise ProviderError(f"no pod with {labels} in namespace {pods.namespace} on {host.name} is ready")
+        raise ProviderError(
+            f"no pod with {labels} in namespace {pods.namespace} on {host.name} is ready, must be one at least "
+            f"(there are {len(listed)}); `kubectl describe pods --namespace {pods.namespace} --selector {labels}` says "
+            "why, the next update asks again"
+        )
     session, server = await api.session()
     path = f"{server}/api/v1/namespaces/{pods.namespace}/pods"
     return [Way(url=f"{path}/{name}:{port}/proxy/v1", pod=name, open=session) for name in names]

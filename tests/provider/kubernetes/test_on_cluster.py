@@ -162,7 +162,9 @@ async def test_a_ready_pod_answers_prompts_through_the_api_server(cluster: Clust
     load = LoadTestWant(host="k", port=8080, pods=_pods(namespace, "1"), models={"m": asked})
     (measured,) = (await LoadTest().outputs(host, load))["results"].values()
     assert measured["answered"] == 6
-    with pytest.raises(ProviderError, match=f"no pod with {LABEL}=m in namespace {namespace} on k is ready"):
+    with pytest.raises(
+        ProviderError, match=f"{LABEL}=m in namespace {namespace} on k is ready, .* --selector {LABEL}=m` says why"
+    ):
         await SmokeTest().outputs(host, _smoke(namespace, "2"))  # those of another declaration are not asked
 
 
