@@ -34,8 +34,8 @@ def test_native_cuda_is_the_branch_or_the_one_before():
 
 
 def test_branches_end():
-    assert drivers.branch_of(Version("580.95.05")).supported(date(2028, 6, 30))
-    assert not drivers.branch_of(Version("535.1")).supported(date(2026, 7, 1))
+    assert drivers.branch_of(Version("580.95.05")).end == date(2028, 6, 30)
+    assert drivers.branch_of(Version("535.1")).end < date(2026, 7, 1)
     assert drivers.branch_of(Version("999.1")).kind == "unknown"
 
 

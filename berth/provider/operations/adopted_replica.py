@@ -122,7 +122,7 @@ class AdoptedReplica(Operation[AdoptedReplicaWant]):
             stop = shell(_STOP, want.container, str(limit_s), says=f"stopping {want.where}", timeout_s=limit_s + 30)
             return [replace(stop, docker=True)]
         if not want.take and have.state == "stopped" and want.container:
-            return [replace(shell(_START, want.container, says=f"starting {want.where}"), docker=True)]
+            return [_start(want.container)]
         return []
 
     async def preflight(self, host: Host, want: AdoptedReplicaWant) -> None:
@@ -184,8 +184,12 @@ async def brought_back(host: Host, container: str, name: str, *, engine: str, po
         ProviderError: it does not start, or does not answer in time.
     """
     host.say(f"{name} did not start; starting container {container} again")
-    await host.run(replace(shell(_START, container, says=f"starting container {container}"), docker=True))
+    await host.run(_start(container))
     await _answers(host, f"container {container}", name=name, engine=engine, port=port, limit_s=limit_s)
+
+
+def _start(container: str) -> Command:
+    return replace(shell(_START, container, says=f"starting container {container}"), docker=True)
 
 
 async def _answers(host: Host, where: str, *, name: str, engine: str, port: int, limit_s: int) -> None:
