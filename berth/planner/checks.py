@@ -8,7 +8,7 @@ from berth.catalogue.secrets import secret
 from berth.planner.adoption import check_adoption
 from berth.planner.notes import refusal, remark, warning
 from berth.planner.on_cluster import check_clusters
-from berth.planner.placement import Seat, where_of
+from berth.planner.placement import Seat, firsts, where_of
 from berth.planner.plan import Note, revision_name
 from berth.spec.problems import nearest, one_of
 from berth.spec.stack import Stack
@@ -119,9 +119,10 @@ def _runtimes(seats: Sequence[Seat]) -> Iterator[Note]:
 
 def _connections(stack: Stack, seats: Sequence[Seat]) -> Iterator[Note]:
     """Buckets that a host has no key for."""
+    first = firsts(seats)
     for seat in seats:
         source, where = seat.spec.source, f"{seat.where}.source.connection"
-        if seat.on_cluster or source.s3 is None or seat.index:
+        if seat.on_cluster or source.s3 is None or seat.name not in first:
             continue
         known = stack.hosts[seat.host].connections
         if source.connection is None:

@@ -19,7 +19,7 @@ from berth.catalogue.units import Bytes
 from berth.facts import HostFacts
 from berth.planner.memory.weights import parameters, weights
 from berth.planner.notes import refusal, remark, warning
-from berth.planner.placement import Seat
+from berth.planner.placement import Seat, firsts
 from berth.planner.plan import Note
 from berth.planner.servings import Sized, value_of
 from berth.spec.hosts import Host, Instance
@@ -106,7 +106,7 @@ def host_memory(stack: Stack, sizes: Sequence[Sized], facts: Mapping[str, HostFa
         yield from _declared(name, host, facts.get(name))
         yield from _memory(name, total, there, stack)
         if total is not None:
-            yield from _swap(there, total)
+            yield from _swap(name, facts.get(name), there, total)
 
 
 def _terms(one: Sized) -> Iterator[tuple[str, Bytes]]:
@@ -172,7 +172,9 @@ def _memory(name: str, total: Bytes | None, there: Sequence[Sized], stack: Stack
         return
     if least > total:
         text = f"is {total}, {least} are needed ({who}); {_cure(there, least - total)}"
-        yield refusal(where, text)
+        # What runs already has what it needs: then it is counted too high.
+        starts = any(held(one, instance_of(one, stack)).least and not one.seat.runs_already for one in there)
+        yield (refusal if starts else warning)(where, text)
     elif most > total:
         text = (
             f"is {total}, {least} are needed ({who}) and up to {most} are taken: vLLM pins each weight that it keeps "
@@ -185,9 +187,10 @@ def _memory(name: str, total: Bytes | None, there: Sequence[Sized], stack: Stack
 
 def _page_cache(host: str, left: Bytes, there: Sequence[Sized]) -> Iterator[Note]:
     """Weights that no page cache can hold are read from the disk at each start, and by each rank again."""
+    first = firsts(one.seat for one in there)
     for one in there:
         on_disk = _on_card(one) * one.seat.tensor * one.seat.pipeline
-        if 0 <= left < on_disk and one.seat.index == 0:
+        if 0 <= left < on_disk and one.seat.name in first:
             text = (
                 f"reads {Bytes(on_disk)} of weights through the page cache, for which {left} are left: they do not "
                 "stay there, so that each start reads them from the disk"
@@ -207,19 +210,26 @@ def _cure(there: Sequence[Sized], excess: Bytes) -> str:
     return "use fewer replicas there, or another host"
 
 
-def _swap(there: Sequence[Sized], total: Bytes) -> Iterator[Note]:
-    """Releases that look at their swap space and never use it."""
+def _swap(host: str, found: HostFacts | None, there: Sequence[Sized], total: Bytes) -> Iterator[Note]:
+    """Releases that look at their swap space and never use it.
+
+    They look at the whole machine's memory; in a container what is known is its own limit, which is less.
+    """
+    first, guest = firsts(one.seat for one in there), found is not None and found.container is not None
     for one in there:
         version, spec = Version(one.version), one.seat.spec
-        if spec.engine.name != "vllm" or not _SWAPPING <= version <= _SWAP_CHECKED or one.seat.index:
+        if spec.engine.name != "vllm" or not _SWAPPING <= version <= _SWAP_CHECKED or one.seat.name not in first:
             continue
-        runs_already = spec.adopt is not None and not spec.adopt.take
-        if runs_already or "swap_space" in {name.lstrip("-").replace("-", "_") for name in spec.unchecked_args}:
+        if one.seat.runs_already or "swap_space" in {
+            name.lstrip("-").replace("-", "_") for name in spec.unchecked_args
+        }:
             continue
         wanted = Bytes.from_gib(_SWAP * one.seat.tensor)
         if wanted > _SWAP_LIMIT * total:
+            has = f"a container with {total}, and its machine may have more" if guest else f"one with {total}"
             text = (
-                f"must have swap_space: 0: vllm {one.version} ends where its default of {wanted} is more than "
-                f"{_SWAP_LIMIT:.0%} of the machine's {total}, although it never uses it"
+                f"{'should' if guest else 'must'} have swap_space: 0: vllm {one.version} ends where its default of "
+                f"{wanted} is more than {_SWAP_LIMIT:.0%} of the machine's memory, although it never uses it; "
+                f"{host} is {has}"
             )
-            yield refusal(f"{one.seat.where}.unchecked_args", text)
+            yield (warning if guest else refusal)(f"{one.seat.where}.unchecked_args", text)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from berth.facts import HostFacts
 from berth.planner.host_memory import held, instance_of
 from berth.planner.notes import refusal, remark, warning
+from berth.planner.placement import firsts
 from berth.planner.plan import Note
 from berth.planner.servings import Sized
 from berth.spec.hosts import Host
@@ -31,9 +32,10 @@ def instances(stack: Stack, sizes: Sequence[Sized], facts: Mapping[str, HostFact
 def _processes(host: Host, found: HostFacts | None, there: Sequence[Sized], stack: Stack) -> Iterator[Note]:
     """What of an instance type nobody sees to."""
     init = found.init if host.init == "auto" and found is not None else host.init
+    first = firsts(one.seat for one in there)
     for one in there:
         said, where = instance_of(one, stack), f"{one.seat.where}.instance"
-        if said is None or one.seat.index or (one.seat.spec.adopt is not None and not one.seat.spec.adopt.take):
+        if said is None or one.seat.name not in first or one.seat.runs_already:
             continue
         limits = [key for key in ("cpu_limit", "memory_limit") if getattr(said, key) is not None]
         keys = f"{' and '.join(limits)} of {one.seat.spec.instance}"
@@ -63,20 +65,27 @@ def _cores(name: str, host: Host, found: HostFacts | None, there: Sequence[Sized
     if total > cores:
         who = ", ".join(f"{one.seat.name} {said.cpu:g}" for one, said in kept)
         text = f"are {cores}, {total:g} are kept ({who}), must be enough for all"
-        yield refusal(where, f"{text}; lower cpu of an instance, or use fewer replicas")
+        # What runs already has what it needs: then the file keeps too much for it.
+        starts = any(said.cpu and not one.seat.runs_already for one, said in kept)
+        yield (refusal if starts else warning)(where, f"{text}; lower cpu of an instance, or use fewer replicas")
+    first = firsts(one.seat for one in there)
     for one, said in kept:
-        if said.cpu_limit is not None and said.cpu_limit > cores and one.seat.in_container and not one.seat.index:
+        if one.seat.name not in first or one.seat.runs_already or not one.seat.in_container:
+            continue
+        if said.cpu_limit is not None and said.cpu_limit > cores:
             text = f"is {one.seat.spec.instance} with a cpu_limit of {said.cpu_limit:g}, {name} has {cores} cores"
             yield refusal(f"{one.seat.where}.instance", f"{text}; Docker refuses more; lower it")
 
 
 def _limits(sizes: Sequence[Sized], stack: Stack) -> Iterator[Note]:
     """Instance types that end what they are for."""
+    first = firsts(one.seat for one in sizes)
     for one in sizes:
         said = instance_of(one, stack)
-        if said is None or said.memory_limit is None or one.seat.index:
+        if said is None or said.memory_limit is None or one.seat.name not in first:
             continue
         needs = held(one)
         if needs.least > said.memory_limit:
             text = f"is {one.seat.spec.instance}, whose memory_limit of {said.memory_limit} is less than what it keeps"
-            yield refusal(f"{one.seat.where}.instance", f"{text} ({needs}); raise it, or keep less there")
+            say = warning if one.seat.runs_already else refusal
+            yield say(f"{one.seat.where}.instance", f"{text} ({needs}); raise it, or keep less there")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from berth.catalogue.models import ModelShape
@@ -49,6 +49,19 @@ class Seat:
     def size(self) -> int:
         """How many cards the replica takes; none on a CPU."""
         return len(self.cards) if not self.on_cluster else self.tensor * self.pipeline * self.spec.parallel.data
+
+    @property
+    def runs_already(self) -> bool:
+        """Whether Berth never starts it: it is adopted and not taken over."""
+        return self.spec.adopt is not None and not self.spec.adopt.take
+
+
+def firsts(seats: Iterable[Seat]) -> frozenset[str]:
+    """The names of the first replica of each revision on each host, for what is said once there for all of them."""
+    first: dict[tuple[str, str], str] = {}
+    for seat in seats:
+        first.setdefault((seat.where, seat.host), seat.name)
+    return frozenset(first.values())
 
 
 def where_of(model: str, spec: Model, revision: str) -> str:

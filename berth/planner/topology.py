@@ -13,6 +13,7 @@ from itertools import combinations
 
 from berth.facts import HostFacts
 from berth.planner.notes import remark, warning
+from berth.planner.placement import firsts
 from berth.planner.plan import Note
 from berth.planner.servings import Sized
 
@@ -30,9 +31,10 @@ _WAYS = {
 
 def topology(sizes: Sequence[Sized], facts: Mapping[str, HostFacts]) -> Iterator[Note]:
     """What is worth knowing of each revision whose replicas take several cards; where they have NVSwitches, nothing."""
+    first = firsts(one.seat for one in sizes)
     for one in sizes:
         seat = one.seat
-        if seat.index or len(seat.cards) < 2 or one.gpu is None or one.gpu.nvswitch:
+        if seat.name not in first or len(seat.cards) < 2 or one.gpu is None or one.gpu.nvswitch:
             continue
         known = facts[seat.host].links if seat.host in facts else {}
         pairs = [known.get(f"{a}-{b}", "") for a, b in combinations(sorted(seat.cards), 2)]

@@ -43,6 +43,26 @@ def test_a_public_bucket_needs_none_and_a_forgotten_one_is_said() -> None:
     )
 
 
+def test_each_host_of_a_model_needs_the_connection() -> None:
+    content = {
+        "hosts": {
+            "box": {"connection": "local", "connections": {"store": STORE}},
+            "box2": {"connection": {"ssh": {"host": "box2"}}},
+        },
+        "models": {
+            "granite": {
+                "source": {"s3": "granite-7b", "connection": "store"},
+                "engine": {"name": "vllm", "version": "0.32.0", "device": "cpu"},
+                "place": [{"host": "box"}, {"host": "box2", "replicas": 2}],
+            }
+        },
+    }
+    found = plan(loads(yaml.safe_dump(content)), "x")
+    assert [str(note) for note in found.refusals if "connection" in note.where] == [
+        "models.granite.source.connection: is store, must be one of hosts.box2.connections; known: none"
+    ]
+
+
 def test_a_name_that_is_nearly_one_is_named() -> None:
     found = decided({"s3": "granite-7b", "connection": "stor"}, connections={"store": STORE})
     assert [str(note) for note in found.refusals] == [

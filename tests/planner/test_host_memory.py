@@ -134,6 +134,53 @@ def test_swap_space_that_a_release_only_looks_at_has_a_way_out() -> None:
     assert said(newer, "models.a.unchecked_args") == {}
 
 
+def test_swap_space_counts_on_each_host() -> None:
+    content = {
+        "hosts": {
+            "large": {**BOX, "memory": "64 GiB"},
+            "box": {**BOX, "connection": {"ssh": {"host": "box"}}, "memory": "5 GiB"},
+        },
+        "models": {
+            "a": {
+                "source": QWEN,
+                "engine": {"name": "vllm", "version": "0.11.1"},
+                "context": 4096,
+                "place": [{"host": "large"}, {"host": "box", "replicas": 2}],
+            }
+        },
+    }
+    found = plan(loads(yaml.safe_dump(content, sort_keys=False)), "x")
+    (note,) = (note for note in found.notes if note.where == "models.a.unchecked_args")
+    assert note.severity is Severity.REFUSAL
+    assert note.text.endswith("; box is one with 5.0 GiB")
+    (read,) = (note for note in found.notes if note.where == "models.a on box")
+    assert "through the page cache, for which 5.0 GiB are left" in read.text
+
+
+def test_swap_space_is_held_against_the_machine_around_a_container() -> None:
+    facts = recorded("rtx5090-ubuntu2404").model_copy(update={"memory": 5 * 2**30, "gpus": ()})
+    assert said(decided({}, facts, a={}), "models.a.unchecked_args").keys() == {"refusal"}
+    inside = facts.model_copy(update={"container": "docker"})
+    found = said(decided({}, inside, a={}), "models.a.unchecked_args")
+    assert found["warning"].endswith("box is a container with 5.0 GiB, and its machine may have more")
+    assert found.keys() == {"warning"}
+
+
+def test_what_runs_already_is_refused_only_with_what_is_started_beside_it() -> None:
+    running = {
+        "source": LLAMA,
+        "cpu_offload": "40 GiB",
+        "adopt": {"process": True},
+        "place": [{"host": "box", "port": 8101}],
+    }
+    alone = said(decided({"memory": "30 GiB"}, a=running))
+    assert alone.keys() == {"warning"}
+    assert alone["warning"].startswith("is 30.0 GiB, 40.0 GiB are needed (a-main-0 40.0 GiB of weights)")
+    assert said(decided({"memory": "30 GiB"}, a=running, b={})).keys() == {"warning"}, "which keeps nothing"
+    beside = said(decided({"memory": "42 GiB"}, a=running, b={"cpu_offload": "4 GiB"}))
+    assert beside.keys() == {"refusal"}
+
+
 def test_notes_stand_beside_those_of_the_cards() -> None:
     found = decided({"memory": "8 GiB"}, a={"source": LLAMA, "cpu_offload": "40 GiB", "context": 131072})
     assert {note.where for note in found.notes if note.severity is Severity.REFUSAL} >= {WHERE}

@@ -16,7 +16,9 @@ from tests.facts.fixtures import recorded
 LIMITED = {"cpu": 4, "cpu_limit": 6, "memory": "8 GiB", "memory_limit": "24 GiB"}
 
 
-def decided(instance: dict[str, Any], facts: HostFacts | None = None, **host: Any) -> Plan:
+def decided(
+    instance: dict[str, Any], facts: HostFacts | None = None, *, model: dict[str, Any] | None = None, **host: Any
+) -> Plan:
     content = {
         "hosts": {"box": {"connection": "local", **host}},
         "instances": {"small": instance},
@@ -26,6 +28,7 @@ def decided(instance: dict[str, Any], facts: HostFacts | None = None, **host: An
                 "engine": {"name": "vllm", "version": "0.32.0", "device": "cpu"},
                 "place": [{"host": "box", "replicas": 2}],
                 "instance": "small",
+                **(model or {}),
             }
         },
         "gateway": {"host": "box"},
@@ -82,3 +85,32 @@ def test_cores_and_memory_are_kept_for_each_replica() -> None:
         "hosts.box.cores: are 6, 8 are kept (tiny-main-0 4, tiny-main-1 4), must be enough for all; lower cpu of an "
         "instance, or use fewer replicas"
     )
+
+
+def test_what_runs_already_is_counted_and_refused_nothing() -> None:
+    running = {"adopt": {"process": True}, "place": [{"host": "box", "port": 8101}], "kv_cache": "2 GiB"}
+    tight = {"cpu": 4, "memory": "1 GiB", "memory_limit": "1 GiB"}
+    found = decided(tight, model=running, cores=2, memory="1 GiB")
+    assert found.refusals == ()
+    warned = {note.where for note in found.notes if note.severity.value == "warning"}
+    assert warned >= {"hosts.box.cores", "hosts.box.memory", "models.tiny.instance"}
+
+
+def test_limits_are_said_of_each_host() -> None:
+    content = {
+        "hosts": {
+            "box": {"connection": "local", "init": "systemd"},
+            "box2": {"connection": {"ssh": {"host": "box2"}}, "init": "supervisord"},
+        },
+        "instances": {"small": LIMITED},
+        "models": {
+            "tiny": {
+                "source": {"random": "tiny"},
+                "engine": {"name": "vllm", "version": "0.32.0", "device": "cpu"},
+                "place": [{"host": "box"}, {"host": "box2", "replicas": 2}],
+                "instance": "small",
+            }
+        },
+    }
+    ((how, text),) = said(plan(loads(yaml.safe_dump(content)), "x"))
+    assert (how, "not enforced on box2" in text) == ("warning", True)
