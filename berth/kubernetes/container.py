@@ -119,8 +119,9 @@ def probes(service: Service) -> Object:
     computes = {"exec": {"command": alive.command(service.port)}, "timeoutSeconds": alive.TIMEOUT_S}
     return {
         **started,
-        # Out of the rotation at once, as on hosts; started again only after two minutes, since that takes minutes too.
-        "readinessProbe": {**computes, "periodSeconds": 10, "failureThreshold": 1},
+        # Out of the rotation by two looks, since one has no memory; started again only after two minutes, since that
+        # takes minutes too.
+        "readinessProbe": {**computes, "periodSeconds": 10, "failureThreshold": 2},
         "livenessProbe": {**computes, "periodSeconds": 20, "failureThreshold": 6},
     }
 
