@@ -11,6 +11,9 @@ Object = Mapping[str, Any]
 SPECIFICATION = "dev.berth/specification"
 """The annotation on a service's pods that says which declaration they are made from."""
 
+_PLAIN = ("RawDeployment", "Standard")
+"""The modes of KServe without Knative, by their older name and their newer."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
@@ -61,16 +64,26 @@ class Seen:
     def judged(self) -> bool:
         """Whether the service's conditions are of its workload as it is now, and not of what it was before.
 
-        What KServe gives as the observed generation of an InferenceService is its Deployment's.
+        What KServe gives as the observed generation of an InferenceService is its Deployment's; with Knative that of
+        a Knative Service, which is not looked at: then a rollout has to do.
         """
         service = self.service or {}
-        observed = service if service.get("kind") == "LLMInferenceService" else self.deployment or {}
+        is_llm = service.get("kind") == "LLMInferenceService"
+        if not is_llm and _mode(service) not in _PLAIN:
+            return self.rolled_out()
+        observed = service if is_llm else self.deployment or {}
         now = observed.get("metadata", {}).get("generation")
         return bool(service.get("status", {}).get("observedGeneration", now) == now)
 
     def _is_wanted(self, marked: Object) -> bool:
         found: str = marked["metadata"].get("annotations", {}).get(SPECIFICATION, "")
         return self.specification in {"", found}
+
+
+def _mode(service: Object) -> str:
+    """How KServe deploys an InferenceService: as it says itself, or as it is told."""
+    told = service.get("metadata", {}).get("annotations", {}).get("serving.kserve.io/deploymentMode", "")
+    return str(service.get("status", {}).get("deploymentMode") or told)
 
 
 def _follows(template: Object, service: Object | None) -> bool:

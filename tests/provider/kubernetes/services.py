@@ -25,7 +25,13 @@ def seen(said: Mapping[str, Any]) -> Seen:
     }
     return Seen(
         specification=WANTED,
-        service={"metadata": {"name": "m"}, "status": said.get("status", {})},
+        service={
+            "metadata": {
+                "name": "m",
+                "annotations": {"serving.kserve.io/deploymentMode": said.get("mode", "Standard")},
+            },
+            "status": said.get("status", {}),
+        },
         deployments=[] if said.get("unmade") else [deployment],
         replica_sets=[replica_set],
         pods=[_pod(number, pod) for number, pod in enumerate(said.get("pods", ()))],

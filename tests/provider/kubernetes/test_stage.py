@@ -60,3 +60,21 @@ def test_only_the_wanted_pods_make_a_rollout(deployment: dict[str, int], *, done
 )
 def test_conditions_are_those_of_the_workload_as_it_is_now(status: dict[str, Any], *, done: bool) -> None:
     assert seen({"status": status}).judged() is done
+
+
+_DONE = {"updatedReplicas": 1, "replicas": 1, "availableReplicas": 1}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"mode": "Knative"},
+        {"mode": "Serverless"},
+        {"mode": "", "status": {"observedGeneration": 9, "deploymentMode": "Serverless"}},
+    ],
+)
+def test_with_knative_a_rollout_has_to_do(said: dict[str, Any]) -> None:
+    """The generation is then of an object that nobody looks at."""
+    whole = {"status": {"observedGeneration": 9}, **said}
+    assert seen({**whole, "deployment": _DONE}).judged()
+    assert not seen({**whole, "deployment": {**_DONE, "updatedReplicas": 0}}).judged()
