@@ -159,12 +159,32 @@ class _Pools(HTTPAdapter):
         return {"scheme": found.scheme, "host": found.host, "port": found.port}, {}
 
 
+class _Direct(requests.Session):
+    """Follows nobody elsewhere: what runs in a pod could send its asker, who is let in, to secrets of the cluster."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """None for an answer.
+
+        Raises:
+            requests.TooManyRedirects: it leads elsewhere.
+        """
+        found = super().get_redirect_target(resp)
+        if found is not None:
+            resp.close()
+            raise requests.TooManyRedirects(
+                f"{resp.url} answered {resp.status_code} and leads to {found}, must answer itself: through an API "
+                "server no redirect is followed",
+                response=resp,
+            )
+        return None
+
+
 def _session(client: ApiClient) -> requests.Session:
     def let_in(request: requests.PreparedRequest) -> requests.PreparedRequest:
         client.update_params_for_auth(request.headers, [], ["BearerToken"], request.url, request.method, request.body)
         return request
 
-    made = requests.Session()
+    made = _Direct()
     made.trust_env = False  # the client has read what there is of a proxy
     made.auth = let_in
     # Where it is used again, an API server cuts an answer short now and then (1 to 4 of 100 streams of a fast engine:

@@ -27,12 +27,24 @@ def kubeconfig(server: str) -> str:
 
 
 @contextmanager
-def answering(answers: Mapping[str, Mapping[str, Any]], status: int = 200) -> Iterator[str]:
-    """The kubeconfig of a server that has these objects by their paths, and answers them all with one status."""
+def answering(
+    answers: Mapping[str, Mapping[str, Any]], status: int = 200, location: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """The kubeconfig of a server that has these objects by their paths, and answers them all with one status.
+
+    From the paths of `location` it leads to others.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found = answers.get(self.path.partition("?")[0])
+            path = self.path.partition("?")[0]
+            if path in (location or {}):
+                self.send_response(302)
+                self.send_header("Location", (location or {})[path])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            found = answers.get(path)
             self.send_response(status if found is not None else 404)
             self.end_headers()
             self.wfile.write(json.dumps(found or {}).encode())

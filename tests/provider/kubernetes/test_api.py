@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import requests
 
 from berth.provider.errors import BadInput, Unreachable
 from berth.provider.kubernetes.api import Api, Refused
@@ -46,4 +47,16 @@ async def test_a_server_that_cannot_answer_counts_as_away(status: int, error: ty
         api = Api("k", server, None)
         with pytest.raises(error, match=r"cluster k: reading /version: .*apiserver is shutting down"):
             await api.get("/version")
+        await api.close()
+
+
+async def test_nobody_is_led_elsewhere_with_the_credentials_of_a_cluster() -> None:
+    secrets = {"/secrets": {"data": "of the cluster"}}
+    with answering(secrets, location={"/pod/v1/models": "/secrets"}) as server:
+        api = Api("k", server, None)
+        opened, url = await api.session()
+        with opened() as http, pytest.raises(requests.RequestException, match=r"answered 302 and leads to /secrets"):
+            http.get(f"{url}/pod/v1/models", timeout=10)
+        with pytest.raises(Refused, match="the answer is 302"):
+            await api.get("/pod/v1/models")
         await api.close()
