@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Literal
 
 import requests
@@ -61,6 +62,21 @@ class Way:
         if not key:
             return {}
         return {"x-api-key": key} if self.pod else {"Authorization": f"Bearer {key}"}
+
+    def denied(self, answer: requests.Response) -> str:
+        """What to do where the API server itself let nobody through to the pod; empty where it did not."""
+        if not self.pod or answer.status_code != HTTPStatus.FORBIDDEN:
+            return ""
+        try:
+            said = answer.json()
+        except ValueError:
+            return ""
+        if not isinstance(said, dict) or said.get("kind") != "Status":
+            return ""
+        return (
+            f"the API server lets nobody through to {self.pod} ({said.get('message')}); give the login `get` and "
+            "`create` on pods/proxy"
+        )
 
 
 class Client:
@@ -175,6 +191,8 @@ class Client:
         except requests.RequestException as error:
             raise Unsatisfied(f"{method} /v1{path} got no answer: {error}") from error
         if not answer.ok:
+            if why := self._way.denied(answer):
+                raise Unsatisfied(f"{method} /v1{path}: {why}")
             raise Unsatisfied(f"{method} /v1{path} answered {answer.status_code}: {answer.text[:300]}")
         return answer
 

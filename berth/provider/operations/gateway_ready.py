@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import requests
+from pydantic import Field
 
 from berth.gateway.names import CONFIGURATION_HEADER
 from berth.provider.asking import Way
 from berth.provider.command import Command
 from berth.provider.errors import ProviderError, StartFailed, Unreachable
 from berth.provider.host import Host
+from berth.provider.kubernetes.api import Refused
 from berth.provider.operation import Operation, Want
 from berth.provider.ways import Pods, ways
 
@@ -29,7 +31,7 @@ class GatewayReadyWant(Want):
     port: int
     pods: Pods
     configuration: str
-    key: str = ""
+    key: str = Field(default="", repr=False)
     timeout_s: float = 300
     after: dict[str, Any] = {}
     state: Literal["ready", "not ready"] = "ready"
@@ -47,8 +49,12 @@ class GatewayReady(Operation[GatewayReadyWant]):
         return f"{want.host}:{want.port}{want.pods}"
 
     async def observe(self, host: Host, want: GatewayReadyWant) -> GatewayReadyWant | None:
-        """Asks once."""
-        return want.model_copy(update={"state": "not ready" if await _missing(host, want) else "ready"})
+        """Asks once; who looks may have a login that can only read, which is not let through to pods."""
+        try:
+            missing = await _missing(host, want)
+        except Refused as error:
+            missing = str(error)
+        return want.model_copy(update={"state": "not ready" if missing else "ready"})
 
     def steps(self, want: GatewayReadyWant | None, have: GatewayReadyWant | None) -> Sequence[Command]:
         """Waiting changes nothing."""
@@ -61,6 +67,7 @@ class GatewayReady(Operation[GatewayReadyWant]):
         """Asks until it is as declared.
 
         Raises:
+            Refused: the login may not read its pods, or not ask them.
             StartFailed: its time is over.
         """
         del known
@@ -79,12 +86,18 @@ class GatewayReady(Operation[GatewayReadyWant]):
 
 
 async def _missing(host: Host, want: GatewayReadyWant) -> str:
-    """What there is still to wait for; empty when there is nothing."""
+    """What there is still to wait for; empty when there is nothing.
+
+    Raises:
+        Refused: the login may not read its pods, or not ask them.
+    """
     try:
         async with ways(host, want.port, want.pods) as found:
             answers = await asyncio.gather(*(asyncio.to_thread(_lacking, way, want) for way in found))
     except Unreachable as error:
         return f"waiting for the API server ({error})"
+    except Refused:
+        raise  # no waiting gives a login what it may not
     except ProviderError as error:
         return str(error)
     return next(filter(None, answers), "")
@@ -95,6 +108,8 @@ def _lacking(way: Way, want: GatewayReadyWant) -> str:
         answer = way.open().get(f"{way.url}/models", headers=way.headers(want.key), timeout=_ANSWER_S)
     except requests.RequestException as error:
         return f"{way.pod} does not answer ({error})"
+    if why := way.denied(answer):
+        raise Refused(why, answer.status_code)
     if not answer.ok:
         return f"{way.pod} answers {answer.status_code} to the key of the proof"
     if answer.headers.get(CONFIGURATION_HEADER) != want.configuration:

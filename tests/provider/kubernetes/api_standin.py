@@ -32,7 +32,7 @@ def answering(
 ) -> Iterator[str]:
     """The kubeconfig of a server that has these objects by their paths, and answers them all with one status.
 
-    From the paths of `location` it leads to others.
+    What has a `code`, as failures of Kubernetes have, is answered with that. From the paths of `location` it leads to others.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -45,7 +45,7 @@ def answering(
                 self.end_headers()
                 return
             found = answers.get(path)
-            self.send_response(status if found is not None else 404)
+            self.send_response(found.get("code", status) if found is not None else 404)
             self.end_headers()
             self.wfile.write(json.dumps(found or {}).encode())
 
