@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from berth.provider.hub.bucket import Bucket
 from berth.provider.hub.program import program
+from berth.provider.hub.selection import Listed, format_of
 from berth.provider.hub.signing import Keys, signed
+from berth.provider.hub.status_lines import StatusLines
 from berth.provider.hub.stop import STATUS
+from berth.provider.operations.bucket_model import BucketModel, BucketModelWant
 from tests.hub.bucket import ACCESS, REGION, SECRET, StoredBuckets, buckets
 from tests.hub.fixtures import NEEDED, model_files
 
@@ -145,24 +149,67 @@ def _is(mark: Path, name: str) -> bool:
 def test_what_was_uploaded_in_parts_is_held_against_them(buckets: StoredBuckets, bucket: str, tmp_path: Path) -> None:
     size = 5 * 2**20  # the least that a part may have
     content = bytes(range(256)) * (size // 256) + b"the rest"
+    _without_weights(buckets, bucket)
+    _in_parts(buckets, f"{bucket}/models/m/model.bin", content[:size], content[size:])
+    status, lines = run(buckets, bucket, tmp_path)
+    assert status == 0, lines[-1]
+    assert (tmp_path / "model.bin").read_bytes() == content
+    etag = json.loads((tmp_path / ".berth/files.json").read_text())["model.bin"]["etag"]
+    assert etag.endswith("-2")
+
+
+def test_parts_of_different_sizes_are_each_held_against_their_own(
+    buckets: StoredBuckets, bucket: str, tmp_path: Path
+) -> None:
+    """Three parts, as many as there were if all were like the first."""
+    size = 5 * 2**20
+    parts = [b"a" * size, b"b" * (size + 9), b"c"]
+    _without_weights(buckets, bucket)
     path = f"{bucket}/models/m/model.bin"
+    _in_parts(buckets, path, *parts)
+    status, lines = run(buckets, bucket, tmp_path)
+    assert status == 0, lines[-1]
+    content = tmp_path / "model.bin"
+    assert content.read_bytes() == b"".join(parts)
+
+    etag = json.loads((tmp_path / ".berth/files.json").read_text())["model.bin"]["etag"]
+    seen = Bucket(f"s3://{bucket}/models/m", buckets.endpoint, REGION, Keys(*KEYS), StatusLines(""))
+    try:
+        file = Listed("model.bin", content.stat().st_size, etag)
+        assert seen.right(file, content)
+        content.write_bytes(b"".join(parts)[:-1] + b"d")
+        assert not seen.right(file, content)
+    finally:
+        seen.lines.end()
+
+
+def _without_weights(buckets: StoredBuckets, bucket: str) -> None:
     for name in ("model.safetensors.index.json", *(name for name in FILES if name.endswith(".safetensors"))):
         buckets.curl(f"{bucket}/models/m/{name}", "-X", "DELETE")
+
+
+def _in_parts(buckets: StoredBuckets, path: str, *contents: bytes) -> None:
     upload = re.search(r"<UploadId>([^<]+)<", buckets.curl(f"{path}?uploads=", "-X", "POST"))
     assert upload is not None
     parts = []
-    for number, part in enumerate((content[:size], content[size:]), start=1):
+    for number, part in enumerate(contents, start=1):
         query = f"partNumber={number}&uploadId={upload[1]}"
         buckets.curl(f"{path}?{query}", "-X", "PUT", "--data-binary", "@-", stdin=part)
         etag = hashlib.md5(part, usedforsecurity=False).hexdigest()
         parts.append(f'<Part><PartNumber>{number}</PartNumber><ETag>"{etag}"</ETag></Part>')
     done = f"<CompleteMultipartUpload>{''.join(parts)}</CompleteMultipartUpload>".encode()
     buckets.curl(f"{path}?uploadId={upload[1]}", "-X", "POST", "--data-binary", "@-", stdin=done)
-    status, lines = run(buckets, bucket, tmp_path)
-    assert status == 0, lines[-1]
-    assert (tmp_path / "model.bin").read_bytes() == content
-    etag = json.loads((tmp_path / ".berth/files.json").read_text())["model.bin"]["etag"]
-    assert etag.endswith("-2")
+
+
+def test_weights_that_the_bucket_has_no_more_go(buckets: StoredBuckets, bucket: str, tmp_path: Path) -> None:
+    run(buckets, bucket, tmp_path)
+    (tmp_path / "notes.txt").write_text("somebody's own")
+    _without_weights(buckets, bucket)
+    buckets.put(f"{bucket}/models/m/model.safetensors", FILES["model-00001-of-00002.safetensors"])
+    (tmp_path / "config.json").unlink()
+    assert run(buckets, bucket, tmp_path)[0] == 0
+    assert sorted(name for name in contents(tmp_path) if format_of(name)) == ["model.safetensors"]
+    assert (tmp_path / "notes.txt").exists()
 
 
 def test_what_changed_in_the_bucket_comes_whole_or_stays_whole(
@@ -185,6 +232,9 @@ def test_what_changed_in_the_bucket_comes_whole_or_stays_whole(
         pytest.param(({"url": "s3://BUCKET/m/none"}, KEYS, "repo", "has nothing below m/none/"), id="folder"),
         pytest.param(({}, ("AKIDOTHER", SECRET), "token", "does not take this access key"), id="unknown key"),
         pytest.param(({}, (ACCESS, "wrong"), "token", "this access key (SignatureDoesNotMatch)"), id="wrong key"),
+        pytest.param(({}, (ACCESS, ""), "token", "the access key has 1 lines that are"), id="no secret"),
+        pytest.param(({}, ("", SECRET), "token", "check both of its secrets"), id="no id"),
+        pytest.param(({}, (ACCESS, "a b"), "token", "(SignatureDoesNotMatch)"), id="key with a space"),
         pytest.param(({}, (), "gated", "it is not public; name the connection that opens it"), id="no key"),
         pytest.param(({"endpoint": NOBODY}, KEYS, "offline", f"{NOBODY} cannot be reached"), id="nobody there"),
         pytest.param(({"url": "s3://BUCKET/models/m2"}, KEYS, "weights", "it has no weights that"), id="no weights"),
@@ -204,3 +254,13 @@ def _sent(buckets: StoredBuckets) -> int:
     """Bytes that the server has written so far, to sockets and to files."""
     text = Path(f"/proc/{buckets.pid}/io").read_text()
     return int(text.split("wchar: ")[1].split()[0])
+
+
+@pytest.mark.parametrize(
+    ("access", "secret", "given"), [("", "", b""), ("a", "b", b"a\nb\n"), ("a", "", b"a\n\n"), ("", "b", b"\nb\n")]
+)
+def test_half_a_key_is_not_nobody(access: str, secret: str, given: bytes) -> None:
+    """The program on the host says what is wrong with it."""
+    where = {"host": "box", "url": "s3://weights/m", "endpoint": NOBODY, "region": REGION, "folder": "/m"}
+    want = BucketModelWant.model_validate({**where, "python": "/python", "access_key": access, "secret_key": secret})
+    assert BucketModel().credentials(want) == given

@@ -30,6 +30,9 @@ STALLS = 5
 
 TIMEOUT_S = 30.0
 
+CUT = (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException)
+"""What ends an answer before its end."""
+
 
 class Storage:
     """Where files come from by HTTP. It may ask for `patience_s` seconds of waiting in all; `pause_s` is our own."""
@@ -78,6 +81,22 @@ class Storage:
                     raise stop
                 self.pause(attempt, str(stop))
             attempt += 1
+
+    def read(self, url: str) -> tuple[bytes, Message]:
+        """A whole answer with its headers; asks again where it is cut off.
+
+        Raises:
+            Stop: it is refused, or does not come.
+        """
+        for attempt in range(STALLS + 1):
+            try:
+                with self.open(url) as answer:
+                    return answer.read(), answer.headers
+            except CUT as error:
+                why = f"{self.endpoint} does not answer to the end: {str(error) or type(error).__name__}"
+            if attempt < STALLS:
+                self.pause(attempt, why)
+        raise Stop("offline", why)
 
     def proof(self, method: str, url: str) -> dict[str, str]:
         """The headers that say who asks."""
@@ -168,11 +187,11 @@ class Hub(Storage):
         Raises:
             Stop: it does not answer, or not as a hub.
         """
-        with self.open(self.endpoint + path) as answer:
-            try:
-                return json.load(answer), answer.headers
-            except ValueError:
-                raise Stop("server", f"{self.endpoint} does not answer as a hub does; check the endpoint") from None
+        text, headers = self.read(self.endpoint + path)
+        try:
+            return json.loads(text), headers
+        except ValueError:
+            raise Stop("server", f"{self.endpoint} does not answer as a hub does; check the endpoint") from None
 
     def listing(self, repo: str, revision: str) -> tuple[str, list[Listed]]:
         """The commit of a revision, and all files of that commit.

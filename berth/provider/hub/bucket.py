@@ -14,6 +14,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -72,8 +73,7 @@ class Bucket(Storage):
         while token is not None:
             query = {"list-type": "2", "prefix": self._prefix, **({"continuation-token": token} if token else {})}
             said = "&".join(f"{name}={_encoded(query[name], safe='')}" for name in sorted(query))
-            with self.open(f"{self.endpoint}/{self._bucket}?{said}") as answer:
-                page = _parsed(answer.read())
+            page = _parsed(self.read(f"{self.endpoint}/{self._bucket}?{said}")[0])
             if page is None:
                 raise Stop("server", f"{self.endpoint} does not answer as S3 does; check the endpoint")
             found += [self._listed(entry) for entry in page.iterfind("{*}Contents")]
@@ -93,10 +93,19 @@ class Bucket(Storage):
         if re.fullmatch(r"[0-9a-f]{32}", etag):
             return _md5(content) == etag or self._encrypted(file)
         parts = re.fullmatch(r"[0-9a-f]{32}-(\d+)", etag)
-        size = self._part(file) if parts else 0
-        if parts is None or -(-file.size // max(size, 1)) != int(parts[1]):
+        count, first = (int(parts[1]), self._part(file, 1)) if parts else (0, 0)
+        if not 0 < first <= file.size or (first == file.size and count > 1):
             return True  # nobody says how it was cut
-        return _md5_of_parts(content, size) == etag or self._encrypted(file)
+        last = file.size - first * (count - 1)
+        if 0 < last <= first and _md5_of_parts(content, [*[first] * (count - 1), last]) == etag:
+            return True
+        # It is another content, or its parts are of different sizes, of which each must be asked for.
+        sizes = [first]
+        for number in range(2, count + 1):
+            sizes.append(self._part(file, number))
+            if not sizes[-1] or sum(sizes) > file.size:
+                return True
+        return sum(sizes) != file.size or _md5_of_parts(content, sizes) == etag or self._encrypted(file)
 
     def refused(self, error: urllib.error.HTTPError) -> NoReturn:
         """See `Storage.refused`."""
@@ -129,10 +138,13 @@ class Bucket(Storage):
         size, etag = entry.findtext("{*}Size") or "0", entry.findtext("{*}ETag") or ""
         return Listed(path, int(size), etag.strip('"'))
 
-    def _part(self, file: Listed) -> int:
-        """The size of each part but the last; that of the whole file where the storage does not tell."""
-        with self.open(f"{self.source}{_encoded(file.path)}?partNumber=1", method="HEAD") as answer:
-            return int(answer.headers.get("Content-Length") or 0)
+    def _part(self, file: Listed, number: int) -> int:
+        """The size of a part; that of the whole file, or 0, where the storage does not tell."""
+        try:
+            with self.open(f"{self.source}{_encoded(file.path)}?partNumber={number}", method="HEAD") as answer:
+                return int(answer.headers.get("Content-Length") or 0)
+        except urllib.error.HTTPError:  # 416: it knows of no such part
+            return 0
 
     def _encrypted(self, file: Listed) -> bool:
         with self.open(f"{self.source}{_encoded(file.path)}", method="HEAD") as answer:
@@ -152,23 +164,22 @@ def _parsed(text: bytes) -> ET.Element | None:
 
 
 def _md5(path: Path) -> str:
-    return _md5s(path, 0)[0].hex()
+    return _md5s(path, [path.stat().st_size])[0].hex()
 
 
-def _md5_of_parts(path: Path, size: int) -> str:
-    parts = _md5s(path, size)
+def _md5_of_parts(path: Path, sizes: Sequence[int]) -> str:
+    parts = _md5s(path, sizes)
     return f"{hashlib.md5(b''.join(parts), usedforsecurity=False).hexdigest()}-{len(parts)}"
 
 
-def _md5s(path: Path, size: int) -> list[bytes]:
-    """The MD5 of each part of a file; of all of it where `size` is 0."""
+def _md5s(path: Path, sizes: Sequence[int]) -> list[bytes]:
+    """The MD5 of each part of a file."""
     found = []
     with path.open("rb") as content:
-        while True:
-            digest, left = hashlib.md5(usedforsecurity=False), size or path.stat().st_size
+        for size in sizes:
+            digest, left = hashlib.md5(usedforsecurity=False), size
             while left and (data := content.read(min(_CHUNK, left))):
                 digest.update(data)
                 left -= len(data)
             found.append(digest.digest())
-            if content.tell() >= path.stat().st_size:
-                return found
+    return found

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from berth.provider.hub.folder import alone, file_size, write
-from berth.provider.hub.selection import Listed
+from berth.provider.hub.selection import Listed, format_of
 
 
 class BucketFolder:
@@ -60,7 +60,15 @@ class BucketFolder:
         return alone(self._about / f"{_name(file)}.lock", file.path, note)
 
     def finish(self, files: Sequence[Listed]) -> None:
-        """Records what is there."""
+        """Records what is there, and removes weights and their indexes that the bucket has no more.
+
+        Engines load by the index that they find, and of several formats the one that they like best.
+        """
+        listed = {file.path for file in files}
+        for folder in {self.blob(file).parent for file in files}:
+            for path in folder.iterdir():
+                if format_of(path.name) and str(path.relative_to(self.root)) not in listed and not path.is_dir():
+                    path.unlink(missing_ok=True)
         known = {f"{_name(file)}.{kind}" for file in files for kind in ("complete", "lock")}
         for left in self._about.iterdir():
             if left.suffix in {".incomplete", ".complete"} and left.name not in known:

@@ -11,10 +11,8 @@ import concurrent.futures
 import contextlib
 import errno
 import hashlib
-import http.client
 import os
 import shutil
-import ssl
 import sys
 import urllib.error
 import urllib.parse
@@ -22,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from berth.provider.hub.api import STALLS, Hub, Storage
+from berth.provider.hub.api import CUT, STALLS, Hub, Storage
 from berth.provider.hub.folder import Folder, cache_folder, file_size
 from berth.provider.hub.preloaded import whole
 from berth.provider.hub.selection import Listed, serving_needs
@@ -129,7 +127,7 @@ class Download:
                 error.close()
                 partial.write_bytes(b"")
                 why = f"{self._hub.name} has nothing at this place"
-            except (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException) as error:
+            except CUT as error:
                 why = str(error) or type(error).__name__
             if file_size(partial) < file.size:
                 stalls = 0 if file_size(partial) > start else stalls + 1
@@ -249,6 +247,9 @@ def told(bring: Callable[[], dict[str, str]], place: Path) -> int:
     except Stop as stop:
         emit({"error": stop.kind, "say": str(stop)})
         return STATUS[stop.kind]
+    except CUT as error:  # before OSError, which most of them are
+        emit({"error": "offline", "say": f"the connection was cut: {str(error) or type(error).__name__}; run it again"})
+        return STATUS["offline"]
     except OSError as error:
         why = "the disk is full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else error.strerror or str(error)
         say = f"{error.filename or place}: {why}; make room or choose another cache folder"

@@ -18,6 +18,7 @@ from berth.provider.hub.download import Download, refuse_full, told
 from berth.provider.hub.selection import Listed, serving_needs
 from berth.provider.hub.signing import Keys
 from berth.provider.hub.status_lines import StatusLines, emit
+from berth.provider.hub.stop import Stop
 
 
 class FromBucket(Download):
@@ -54,6 +55,19 @@ def bring(options: argparse.Namespace, folder: BucketFolder, keys: Keys | None) 
         lines.end()
 
 
+def keys_of(said: str) -> Keys | None:
+    """The access key of two lines; None where there is none.
+
+    Raises:
+        Stop: it is half a key.
+    """
+    lines = [line.strip() for line in said.split("\n") if line.strip()]
+    if len(lines) not in {0, 2}:
+        text = f"the access key has {len(lines)} lines that are not empty, must have its id and the key, one line each"
+        raise Stop("token", f"{text}; check both of its secrets")
+    return Keys(*lines) if lines else None
+
+
 def main(arguments: Sequence[str]) -> int:
     """Looks or downloads; returns the exit status."""
     parser = argparse.ArgumentParser()
@@ -70,9 +84,9 @@ def main(arguments: Sequence[str]) -> int:
         return 0
 
     def brought() -> dict[str, str]:
-        words = sys.stdin.read().split()
+        said = sys.stdin.read()
         if missing != []:
-            bring(options, folder, Keys(*words) if len(words) == 2 else None)
+            bring(options, folder, keys_of(said))
         return {"path": str(folder.root)}
 
     return told(brought, folder.root)

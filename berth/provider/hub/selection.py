@@ -41,7 +41,7 @@ def serving_needs(files: Sequence[Listed]) -> list[Listed]:
     for file in kept:
         folder, _, name = file.path.rpartition("/")
         names.setdefault(folder, set()).add(name)
-    if not any(_format(name) and not name.endswith(".json") for name in names.get("", ())):
+    if not any(format_of(name) and not name.endswith(".json") for name in names.get("", ())):
         large = sorted({f".{f.path.rpartition('.')[2]}" for f in files if f.size > _LARGE})
         raise Stop(
             "weights", f"it has no weights that an engine loads; its large files are {', '.join(large) or 'none'}"
@@ -52,15 +52,15 @@ def serving_needs(files: Sequence[Listed]) -> list[Listed]:
 def _is_wanted(path: str, names: dict[str, set[str]]) -> bool:
     folder, _, name = path.rpartition("/")
     beside = names[folder]
-    if not _format(name):
+    if not format_of(name):
         return True
-    if _format(name) != min(filter(None, map(_format, beside)), key=WEIGHTS.index):
+    if format_of(name) != min(filter(None, map(format_of, beside)), key=WEIGHTS.index):
         return False
     # `consolidated` is a second copy of the same weights in their maker's own layout.
     return not name.startswith("consolidated") or not any(re.match(r"model.*\.safetensors$", other) for other in beside)
 
 
-def _format(name: str) -> str:
+def format_of(name: str) -> str:
     """The format of weights that a file holds or is the index of; empty for every other file."""
     ending = name.removesuffix(".index.json").rpartition(".")[2]
     return ending if ending in WEIGHTS else ""

@@ -46,7 +46,7 @@ class BucketModel(Download[BucketModelWant]):
 
     def credentials(self, want: BucketModelWant) -> bytes:
         """See `Download.credentials`."""
-        return f"{want.access_key}\n{want.secret_key}\n".encode() if want.access_key else b""
+        return f"{want.access_key}\n{want.secret_key}\n".encode() if want.access_key or want.secret_key else b""
 
     def command(self, want: BucketModelWant, verb: str) -> Sequence[str]:
         """See `Download.command`."""
