@@ -32,7 +32,8 @@ def answering(
 ) -> Iterator[str]:
     """The kubeconfig of a server that has these objects by their paths, and answers them all with one status.
 
-    What has a `code`, as failures of Kubernetes have, is answered with that. From the paths of `location` it leads to others.
+    What has a `code`, as failures of Kubernetes have, is answered with that. From the paths of `location` it leads to
+    others.
     """
 
     class Handler(BaseHTTPRequestHandler):
