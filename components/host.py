@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import pulumi
@@ -99,8 +100,10 @@ class HostBase(pulumi.ComponentResource):
         if want.folder not in self._bucket_models:
             config = pulumi.Config()
             named = zip(("access_key", "secret_key"), keys or (), strict=False)
+            # m/x and m-x read the same, and two storages may have a bucket of one name.
+            digest = hashlib.sha256(want.folder.encode()).hexdigest()[:8]
             self._bucket_models[want.folder] = BucketModel(
-                f"{self.place.plan.name}-{want.url.removeprefix('s3://').strip('/').replace('/', '-')}",
+                f"{self.place.plan.name}-{want.url.removeprefix('s3://').strip('/').replace('/', '-')}-{digest}",
                 want,
                 pulumi.ResourceOptions(parent=self, depends_on=list(needs)),
                 late={key: config.require_secret(secret) for key, secret in named},

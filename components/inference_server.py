@@ -194,6 +194,9 @@ class InferenceServer(pulumi.ComponentResource):
         """A model of a bucket and its folder."""
         place = self._host.place
         opened = place.plan.connections.get(weights.connection or "")
+        if weights.connection is not None and opened is None:
+            text = f"is {weights.connection}, must be one of hosts.{self.plan.host}.connections; declare it there"
+            raise pulumi.RunError(f"models.{self.plan.model}.source.connection: {text}")
         url = (
             weights.url if weights.url.startswith("s3://") or opened is None else f"s3://{opened.bucket}/{weights.url}"
         )
