@@ -81,12 +81,18 @@ class ClusterServing(pulumi.ComponentResource):
         self.register_outputs({})
 
     def _client_keys(self, plan: Plan) -> Iterator[tuple[str, pulumi.Output[str]]]:
-        """The value of each client's key where the gateway is here: from Pulumi's configuration, or generated."""
+        """The value of each client's key where the gateway is here: from Pulumi's configuration, or generated.
+
+        Before keys were generated here, one that the file does not name (`default`, `proof`) was the secret of its
+        client's name: where there is one, it stays that.
+        """
         here = plan.gateway is not None and plan.gateway.host == self._cluster.name
         for key in plan.gateway.keys if plan.gateway is not None and here else ():
             opts = pulumi.ResourceOptions(parent=self)
             if key.secret is not None:
                 yield key.name, pulumi.Config().require_secret(key.secret)
+            elif (kept := pulumi.Config().get_secret(key.name)) is not None:
+                yield key.name, kept
             else:
                 yield key.name, Key(f"key-{key.name}", KeyWant(host=self._cluster.name, name=key.name), opts).value
 

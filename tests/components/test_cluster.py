@@ -157,6 +157,21 @@ def test_a_client_without_a_secret_has_a_generated_key(door: Door) -> None:
     assert "key-alice" not in found
 
 
+@pytest.mark.parametrize("configured", [{"project:default": "sk-mine"}, {}])
+def test_a_key_that_is_configured_by_its_clients_name_stays(configured: dict[str, str]) -> None:
+    """So a key that the file does not name was found before it was generated; clients have it."""
+    decided = plan(loads(yaml.safe_dump({**_DOOR, "gateway": {"host": "lab", "edge": {}}})), "s")
+    assert decided.refusals == ()
+    pulumi.runtime.set_all_config(configured)
+    found = registered(lambda: ClusterServing(decided, decided.clusters["lab"], None))
+    pulumi.runtime.set_all_config({})
+    assert ("key-default" in found) is not bool(configured)
+    if configured:
+        held = found["lab-secret-s-keys"].inputs["data"]
+        data = held.get("value", held)  # marked as secret
+        assert base64.b64decode(data["default"]) == b"sk-mine"
+
+
 def test_where_clients_find_it_is_known(door: Door) -> None:
     _, made = door
     assert made.gateway is not None
