@@ -55,3 +55,31 @@ def test_noise_of_a_login_is_not_read() -> None:
 def test_root_that_was_given_a_password_for_sudo_is_its_own_login() -> None:
     env = {key: value for key, value in os.environ.items() if key != "SUDO_USER"}
     assert parse(answer("sh", AFTER_SUDO, env=env)).user == getpass.getuser()
+
+
+_LOGIN = """#!/bin/sh
+if [ "$*" = -u ] && [ -z "${ROOT-}" ]; then echo 1000; else exec /usr/bin/id "$@"; fi
+"""
+_GIVES = """#!/bin/sh
+[ "$1 $2" = "-n --" ] || exit 2
+shift 2
+ROOT=1 exec "$@"
+"""
+_REFUSES = """#!/bin/sh
+echo "sudo: a password is required" >&2
+exit 1
+"""
+
+
+@pytest.mark.parametrize(("sudo", "root"), [(_GIVES, True), (_REFUSES, False)], ids=["gives", "refuses"])
+@pytest.mark.parametrize("shell", ["sh", "dash", "bash"])
+def test_a_login_is_root_where_sudo_asks_nothing(shell: str, sudo: str, root: bool, tmp_path: Path) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed here")
+    for name, content in (("id", _LOGIN), ("sudo", sudo)):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o755)
+    facts = parse(answer(shell, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}))
+    assert facts.root is root
+    assert facts.kernel == os.uname().release
+    assert ("root" in facts.unread) is not root

@@ -69,8 +69,8 @@ if [ "${1-}" = sudo ]; then
   home=$(getent passwd "$user" | cut -d: -f6)
 elif [ "$(id -u)" != 0 ]; then
   if command -v sudo > /dev/null; then
-    # what it asks goes to 3, what sudo complains of into the answer
-    if refused=$(sudo -n -- sh -c "$gather" gather "$user" "$home" '' 2>&1 >&3 3>&-) 3>&1; then exit 0; fi
+    # What it asks goes to 3, what sudo complains of into the answer; bash opens 3 in time only around all of it.
+    { if refused=$(sudo -n -- sh -c "$gather" gather "$user" "$home" '' 2>&1 >&3 3>&-); then exit 0; fi; } 3>&1
     refused=${refused:-sudo refuses}
   else
     refused='there is no sudo'
