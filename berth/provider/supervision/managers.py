@@ -232,10 +232,17 @@ def files(manager: Manager, service: Service) -> Sequence[Command]:
     ]
 
 
+# Earlier versions left it open; then its files were, too, and nobody but the login gets to them now.
+_LOG_FOLDER = """
+logs=$(dirname -- "$1")
+(umask 077; mkdir -p -- "$logs")
+if [ -O "$logs" ]; then chmod 0700 -- "$logs"; fi
+"""
+
+
 def _make_log_folder(service: Service) -> Command:
     """For the login alone: vLLM before 0.10.1 writes every prompt into its log."""
-    script = 'umask 077; mkdir -p -- "$(dirname -- "$1")"'
-    return shell(script, service.log, says=f"making room for the log of {service.name}")
+    return shell(_LOG_FOLDER, service.log, says=f"making room for the log of {service.name}")
 
 
 def _quoted(path: str) -> str:
