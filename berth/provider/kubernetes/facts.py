@@ -28,12 +28,17 @@ _KINDS: Mapping[str, str] = {
     "ServingRuntime": "/apis/serving.kserve.io/v1alpha1/namespaces/{}/servingruntimes",
     "InferenceService": "/apis/serving.kserve.io/v1beta1/namespaces/{}/inferenceservices",
     "LLMInferenceService": "/apis/serving.kserve.io/v1alpha2/namespaces/{}/llminferenceservices",
+    "LLMInferenceServiceConfig": "/apis/serving.kserve.io/v1alpha2/namespaces/{}/llminferenceserviceconfigs",
     "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
     "Route": "/apis/route.openshift.io/v1/namespaces/{}/routes",
     "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes",
     "PodMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/podmonitors",
     "PrometheusRule": "/apis/monitoring.coreos.com/v1/namespaces/{}/prometheusrules",
 }
+_OLDER: Mapping[str, str] = {
+    kind: _KINDS[kind].replace("v1alpha2", "v1alpha1") for kind in ("LLMInferenceService", "LLMInferenceServiceConfig")
+}
+"""Where KServe 0.16 has them, which does not know the newer place."""
 _GROUPS = (
     "serving.kserve.io/v1alpha1",
     "serving.kserve.io/v1alpha2",
@@ -117,11 +122,13 @@ async def _kinds(api: Api) -> list[str]:
 
 
 async def _objects(api: Api, namespace: str) -> dict[str, dict[str, str]]:
-    async def names(path: str) -> dict[str, str]:
-        found = await _or(api.items(path.format(namespace), accept=_NAMES_ALONE), [])
+    async def names(kind: str) -> dict[str, str]:
+        found = await _or(api.items(_KINDS[kind].format(namespace), accept=_NAMES_ALONE), [])
+        if not found and kind in _OLDER:
+            found = await _or(api.items(_OLDER[kind].format(namespace), accept=_NAMES_ALONE), [])
         return {one["metadata"]["name"]: one["metadata"].get("labels", {}).get(_STACK, "") for one in found}
 
-    found = await asyncio.gather(*(names(path) for path in _KINDS.values()))
+    found = await asyncio.gather(*(names(kind) for kind in _KINDS))
     return dict(zip(_KINDS, found, strict=True))
 
 

@@ -73,3 +73,16 @@ async def test_cards_of_the_stacks_own_services_are_told_apart(labels: dict[str,
         found = await cluster_facts(api, "llm")
         await api.close()
     assert found.ours == {"n": {"qwen": {CARD: 2}}}
+
+
+@pytest.mark.parametrize("version", ["v1alpha1", "v1alpha2"])
+async def test_whose_objects_are_is_seen_in_all_releases_of_kserve(version: str) -> None:
+    kinds = ("LLMInferenceService", "LLMInferenceServiceConfig")
+    held = {"items": [{"metadata": {"name": "m", "labels": {"dev.berth/stack": "other"}}}]}
+    place = f"/apis/serving.kserve.io/{version}/namespaces/llm"
+    answers = {"/version": {"gitVersion": "v1.36.3"}, **{f"{place}/{kind.lower()}s": held for kind in kinds}}
+    with answering(answers) as kubeconfig:
+        api = Api("k", kubeconfig, None)
+        found = await cluster_facts(api, "llm")
+        await api.close()
+    assert [found.objects[kind] for kind in kinds] == [{"m": "other"}, {"m": "other"}]
