@@ -23,6 +23,8 @@ from berth.provider.operation import Operation, Want
 
 STACK_LABEL = "dev.berth/stack"
 _HIDDEN = frozenset({"Secret"})
+_SHARED = frozenset({"ServiceAccount"})
+"""Controllers set more of them than metadata and status: OpenShift lists its pull secrets there, again and again."""
 _ABOUT = frozenset({"apiVersion", "kind", "metadata", "status"})
 _SHOWN = 30
 """So many changes of one object are shown."""
@@ -86,6 +88,9 @@ class Takeover(Operation[TakeoverWant]):
         api, lines = api_of(host), list[str]()
         async for known, live in _others(api, want):
             where = f"{known.kind} {known.name} in namespace {want.namespace}"
+            if known.kind in _SHARED:
+                lines.append(f"{where} is taken over, with what others have added to it")
+                continue
             found = [] if known.kind in _HIDDEN else await _differences(api, want, known, live)
             if known.kind in _HIDDEN:
                 lines.append(f"{where} is taken over, with its values as declared")
@@ -108,6 +113,8 @@ class Takeover(Operation[TakeoverWant]):
             return None
         api = api_of(host)
         async for one, live in _others(api, want):
+            if one.kind in _SHARED:
+                continue
             host.say(f"taking over {one.kind} {one.name}")
             about = live["metadata"]
             patch = [

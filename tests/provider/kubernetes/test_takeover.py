@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from berth.provider.operations.takeover import Known, changed_lines, taken
+from berth.provider.host import Hosts, HostSettings
+from berth.provider.operations.takeover import Known, Takeover, TakeoverWant, changed_lines, taken
+from tests.provider.kubernetes.api_standin import answering
 
 
 def entry(manager: str, fields: dict[str, Any], **said: Any) -> dict[str, Any]:
@@ -58,3 +60,22 @@ def test_changes_are_told_by_their_path() -> None:
 )
 def test_objects_lie_where_the_api_has_them(version: str, kind: str, path: str) -> None:
     assert Known(api_version=version, kind=kind, name="x").path("n") == path
+
+
+async def test_accounts_keep_what_controllers_list_in_them() -> None:
+    """What is sent to this server fails, so that nothing was."""
+    path = "/api/v1/namespaces/llm/serviceaccounts/m"
+    lists = entry("openshift", {"f:secrets": {}, "f:imagePullSecrets": {}})
+    about = {"name": "m", "resourceVersion": "1", "managedFields": [lists]}
+    known = Known(api_version="v1", kind="ServiceAccount", name="m")
+    want = TakeoverWant(host="k", namespace="llm", stack="s", manager="berth", objects=(known,))
+    with answering({path: {"apiVersion": "v1", "metadata": about}}) as kubeconfig:
+        hosts = Hosts({"k": HostSettings.model_validate({"connection": {"cluster": {"kubeconfig": kubeconfig}}})})
+        try:
+            host = await hosts.writer("k", print)
+            assert await Takeover().announced(host, want) == [
+                "ServiceAccount m in namespace llm is taken over, with what others have added to it"
+            ]
+            assert await Takeover().converge(host, want, want) == want
+        finally:
+            await hosts.close()
