@@ -47,7 +47,8 @@ class ReplicaWant(Supervision):
     the way, `why` the figures it was chosen by, `spare_port` where a second engine listens meanwhile (0: there can be
     none), `hold_limit_s` how long the gateway lets a request wait. `prompts` are what a started engine must answer
     before any request of others reaches it; `asks` says how, `answer_timeout_s` how long one answer may take.
-    `instead_of` is the container that ran before the stack's first engine and was stopped for it.
+    `instead_of` is the container that ran before the stack's first engine and was stopped for it; it comes back only
+    as long as no engine of the stack has served in its place.
 
     `state`, `definition`, `traffic` and `spare` are there to be observed: whether it runs what is declared in files
     that nobody edited, whether the gateway sends it requests, and whether a replacement left its second engine behind.

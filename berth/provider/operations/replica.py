@@ -43,6 +43,7 @@ from berth.provider.supervision.secrets import secret_files, seen_secrets
 from berth.provider.supervision.service import Service
 from berth.provider.supervision.status import status
 from berth.provider.supervision.watch import Reader, until_ready
+from berth.provider.supervision.way_back import has_served, secrets_back, settled
 
 
 class Replica(Operation[ReplicaWant]):
@@ -244,10 +245,11 @@ class Replica(Operation[ReplicaWant]):
         have = await self.observe(host.quietly(), want)
         return have is not None and self._stops(want, have)
 
-    async def _start(self, host: Host, want: ReplicaWant, have: ReplicaWant | None) -> None:
+    async def _start(self, host: Host, want: ReplicaWant, have: ReplicaWant | None, *, again: bool = False) -> None:
         """Runs the steps and waits until the engine is ready and answers.
 
-        One that serves and does not stop is not asked: it may have more to do than to answer in time.
+        One that serves and does not stop is not asked: it may have more to do than to answer in time. One that is
+        started `again` has the secrets that it had, whose values nobody here knows.
 
         Raises:
             StartFailed: it ended, was not ready in time, or its answer is not what it must be.
@@ -255,7 +257,8 @@ class Replica(Operation[ReplicaWant]):
         service, manager, steps = want.service(), want.manager(), self.steps(want, have)
         before = await status(host.quietly(), service, manager)
         if steps:
-            for command in secret_files(want.name, want.folder, want.secrets):
+            back = [secrets_back(want.name, want.folder)]
+            for command in back if again else secret_files(want.name, want.folder, want.secrets):
                 await host.run(command)
         stop = manager.stop(service)
         for command in steps:
@@ -267,6 +270,7 @@ class Replica(Operation[ReplicaWant]):
         serves = have is not None and (have.state, have.traffic) == ("running", "serving")
         if have is None or not serves or self._stops(want, have):
             await _prove(host, want)
+        await host.run(settled(want.name, want.folder))
 
     async def _go_back(self, host: Host, want: ReplicaWant, have: ReplicaWant | None) -> str:
         """The engine that ran before runs again; without one, nothing is left running that cannot start.
@@ -274,20 +278,21 @@ class Replica(Operation[ReplicaWant]):
         Returns what serves instead where it is none of the stack's own.
         """
         service, manager = want.service(), want.manager()
-        for command in forget(service, manager) if have is None else manager.stop(service):
+        retired = "" if have is not None and await _has_served(host, have) else want.instead_of
+        for command in forget(service, manager) if have is None or retired else manager.stop(service):
             await host.run(command)
         await _given_back(host, want)
-        if have is None or have.definition not in {"as declared", SECRETS_OPEN} or not self._redefined(want, have):
-            if not want.instead_of:
-                await want.route().leave(host)
-                return ""
+        if retired:
             limit_s = want.start_timeout_s
-            await brought_back(host, want.instead_of, want.name, engine=want.engine, port=want.port, limit_s=limit_s)
+            await brought_back(host, retired, want.name, engine=want.engine, port=want.port, limit_s=limit_s)
             await want.route().join(host)
-            return f"container {want.instead_of} was started again and serves"
+            return f"container {retired} was started again and serves"
+        if have is None or have.definition not in {"as declared", SECRETS_OPEN} or not self._redefined(want, have):
+            await want.route().leave(host)
+            return ""
         host.say(f"{want.name} did not start; bringing the old one back")
         # Nothing of it is there as it must be any more, and it had answered when it was new.
-        await self._start(host, have.model_copy(update={"prompts": []}), None)
+        await self._start(host, have.model_copy(update={"prompts": []}), None, again=True)
         await have.route().join(host)
         await self._end_second(host, have)
         return ""
@@ -296,6 +301,11 @@ class Replica(Operation[ReplicaWant]):
 async def _drain(host: Host, have: ReplicaWant) -> None:
     limit_s = have.drain_timeout_s
     await drain(host, have.name, port=have.port, admin_port=have.admin_port, limit_s=limit_s)
+
+
+async def _has_served(host: Host, have: ReplicaWant) -> bool:
+    """Whether it has ever had requests: one that has them now may be older than what an engine's folder keeps."""
+    return have.traffic == "serving" or await has_served(host, have.name, have.folder)
 
 
 async def _given_back(host: Host, have: ReplicaWant) -> None:

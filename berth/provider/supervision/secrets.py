@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from berth.provider.command import Command, put, shell
 from berth.provider.host import Host
+from berth.provider.supervision.way_back import secrets_aside
 
 _LOOK = """
 for name in "$@"; do
@@ -23,13 +24,15 @@ Docker gave it, and the group of the login looks."""
 
 
 def secret_files(name: str, folder: str, secrets: Mapping[str, str]) -> Sequence[Command]:
-    """Writes them for the service `name`: whoever runs containers reads them, or the engine itself."""
-    clear = shell('rm -rf -- "$1/secrets"', folder, says=f"clearing the secrets of {name}")
+    """Writes them for the service `name`: whoever runs containers reads them, or the engine itself.
+
+    Those of before are kept until the engine is proved.
+    """
     write = (
         put(f"{folder}/secrets/{key}", value, mode="0600", says=f"writing the secret {key} of {name}")
         for key, value in sorted(secrets.items())
     )
-    return [clear, *write]
+    return [secrets_aside(name, folder), *write]
 
 
 async def seen_secrets(

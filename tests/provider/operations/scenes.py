@@ -36,6 +36,7 @@ from berth.provider.replica import ReplicaWant
 from berth.provider.supervision.card_memory import until_given_back
 from berth.provider.supervision.drain import drain
 from berth.provider.supervision.secrets import secret_files, seen_secrets
+from berth.provider.supervision.way_back import has_served, secrets_back, settled
 from berth.provider.traffic import Traffic
 
 Answer = tuple[str, int, str]
@@ -169,6 +170,9 @@ async def _replica_turns(host: Host, want: ReplicaWant) -> None:
         await host.run(command)
     with suppress(ValueError):
         await seen_secrets(host, want.name, want.folder, want.secrets, list(want.secrets))
+    for command in (secrets_back(want.name, want.folder), settled(want.name, want.folder)):
+        await host.run(command)
+    await has_served(host, want.name, want.folder)
     await drain(host, want.name, port=want.port, admin_port=want.admin_port, limit_s=1)
     await until_given_back(host, want.name)
 

@@ -141,21 +141,35 @@ async def test_a_gap_that_the_stack_forbids_is_refused_before_anything_is_change
 
 
 SURGE = (
-    *("clearing the secrets of one-spare", "writing services/one-spare/runner.sh", "writing services/one-spare/run"),
+    *(
+        "putting the secrets of one-spare aside",
+        "writing services/one-spare/runner.sh",
+        "writing services/one-spare/run",
+    ),
     *("writing supervisor/conf.d/one-spare.conf", "making room for the log of one-spare"),
-    *("making supervisord read one-spare", "starting one-spare"),
+    *("making supervisord read one-spare", "starting one-spare", "keeping that one-spare has served"),
     *("telling the gateway about one@main", "telling the gateway about one@main", "one: waiting for running requests"),
-    *("clearing the secrets of one", "stopping one", "writing services/one/runner.sh", "writing services/one/run"),
+    *("putting the secrets of one aside", "stopping one", "writing services/one/runner.sh", "writing services/one/run"),
     *("writing supervisor/conf.d/one.conf", "making room for the log of one", "making supervisord read one"),
-    *("starting one", "telling the gateway about one@main", "telling the gateway about one@main"),
+    *(
+        "starting one",
+        "keeping that one has served",
+        "telling the gateway about one@main",
+        "telling the gateway about one@main",
+    ),
     *("one-spare: waiting for running requests", "stopping one-spare", "removing one-spare from supervisord"),
     *("making supervisord forget one-spare", "removing one-spare"),
 )
 HOLD = (
-    *("telling the gateway about one@main", "one: waiting for running requests", "clearing the secrets of one"),
+    *("telling the gateway about one@main", "one: waiting for running requests", "putting the secrets of one aside"),
     *("stopping one", "writing services/one/runner.sh", "writing services/one/run"),
     *("writing supervisor/conf.d/one.conf", "making room for the log of one", "making supervisord read one"),
-    *("starting one", "telling the gateway about one@main", "telling the gateway about one@main"),
+    *(
+        "starting one",
+        "keeping that one has served",
+        "telling the gateway about one@main",
+        "telling the gateway about one@main",
+    ),
 )
 WAYS = {"surge": SURGE, "hold": HOLD}
 """What a replacement runs, but for what only looks: how often that happens is a matter of time."""

@@ -13,6 +13,7 @@ from berth.provider.command import Command, Result
 from berth.provider.connection import Connection
 from berth.provider.errors import StartFailed
 from berth.provider.replica import ReplicaWant
+from berth.provider.supervision.secrets import secret_files
 from tests.provider.operations.site import REPLICA, Site, configured
 
 
@@ -64,6 +65,56 @@ async def test_after_a_failed_change_the_old_engine_has_its_requests_again(super
         await REPLICA.converge(supervised.host, broken, broken)
     assert await traffic(supervised, want) is EndpointState.SERVING
     assert await REPLICA.observe(supervised.host, want) == want
+
+
+@pytest.mark.parametrize("mode", ["600", "640"])
+async def test_the_old_engine_comes_back_with_the_secrets_that_it_had(supervised: Site, mode: str) -> None:
+    want = routed(supervised).model_copy(update={"secrets": {"MY_TOKEN": "first", "OTHER": "stays"}})
+    await REPLICA.converge(supervised.host, want, want)
+    await supervised.sh('chmod "$2" "$1/secrets/MY_TOKEN"', want.folder, mode)
+    rotated = {"secrets": {"MY_TOKEN": "second"}, "variables": configured(fail="RuntimeError: no")}
+    broken = want.model_copy(update=rotated)
+    with pytest.raises(StartFailed, match="RuntimeError: no"):
+        await REPLICA.converge(supervised.host, broken, broken)
+    assert await traffic(supervised, want) is EndpointState.SERVING
+    runs = await supervised.sh("tr '\\0' '\\n' < \"/proc/$1/environ\"", str(await supervised.pid(want)))
+    assert {"MY_TOKEN=first", "OTHER=stays"} <= set(runs.splitlines())
+    assert await supervised.sh('stat -c %a "$1/secrets/MY_TOKEN"', want.folder) == mode
+    changed = want.model_copy(update={"secrets": {"MY_TOKEN": "third"}})
+    await REPLICA.converge(supervised.host, changed, changed)
+    assert await supervised.sh('grep -r . "$1"/secrets*', want.folder) == f"{want.folder}/secrets/MY_TOKEN:third"
+
+
+async def test_what_a_dead_update_wrote_half_is_not_taken_for_the_secrets_of_before(supervised: Site) -> None:
+    want = routed(supervised).model_copy(update={"secrets": {"MY_TOKEN": "first"}})
+    await REPLICA.converge(supervised.host, want, want)
+    for value in ("second", "third"):  # the update dies before it has written its definition
+        for command in secret_files(want.name, want.folder, {"MY_TOKEN": value}):
+            await supervised.host.run(command)
+    rotated = {"secrets": {"MY_TOKEN": "fourth"}, "variables": configured(fail="RuntimeError: no")}
+    broken = want.model_copy(update=rotated)
+    with pytest.raises(StartFailed, match="RuntimeError: no"):
+        await REPLICA.converge(supervised.host, broken, broken)
+    assert await REPLICA.observe(supervised.host, want) == want
+
+
+async def test_a_container_that_was_taken_over_comes_back_only_where_no_own_engine_has_served(supervised: Site) -> None:
+    want = routed(supervised).model_copy(update={"instead_of": "berth-test-nobody-has-this"})
+    heard = Listening(supervised.host.connection)
+    host = replace(supervised.host, connection=heard)  # type: ignore[arg-type] # it is one for our purposes
+    broken = want.model_copy(update={"variables": configured(fail="RuntimeError: no")})
+    starts = f"starting container {want.instead_of}"
+    with pytest.raises(StartFailed):
+        await REPLICA.converge(host, broken, broken)
+    assert heard.said.count(starts) == 1
+    await REPLICA.converge(host, want, want)
+    await supervised.sh('echo "exit 7" > "$1"', f"{want.environment}/bin/vllm")
+    await supervised.sh('kill -9 "$1"', str(await supervised.pid(want)))
+    for left in (EndpointState.SERVING, EndpointState.ABSENT):  # by the failure before
+        assert await traffic(supervised, want) is left
+        with pytest.raises(StartFailed):
+            await REPLICA.converge(host, want, want)
+    assert heard.said.count(starts) == 1
 
 
 class Listening:
