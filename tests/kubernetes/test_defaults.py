@@ -206,7 +206,7 @@ def test_what_kserve_alone_knows_comes_over_what_berth_writes(planned: Any):
     found = predictor(decided)
     assert found["priorityClassName"] == "high"
     assert found["model"]["readinessProbe"]["periodSeconds"] == 5
-    assert found["model"]["readinessProbe"]["failureThreshold"] == 1
+    assert found["model"]["readinessProbe"]["failureThreshold"] == 2
 
 
 def test_a_probe_of_an_overlay_asks_in_its_own_way_alone(planned: Any):
