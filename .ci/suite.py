@@ -42,7 +42,7 @@ one late answer among thousands of tests is not worth another half hour; what is
 
 def main(what: str) -> int:
     """Run everything that was asked for, also after a failure, and end with one line for each part."""
-    # A shell's background jobs ignore it, and so would Pulumi's plugins, which are ended by it: 5 s at each run of Pulumi.
+    # A background job of a shell ignores it, and so would Pulumi's plugins, which are ended by it: 5 s at each run.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     results: dict[str, str] = {}
     if what == "soak":
