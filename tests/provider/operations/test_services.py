@@ -128,7 +128,14 @@ START = {
     ],
 }
 STOP = {"supervisord": [(*CONTROL, "stop", "it")], "systemd": [("systemctl", "stop", "berth-dev-it.service")]}
-ROOM = ('umask 077; mkdir -p -- "$(dirname -- "$1")"', "/w/log/it.log")
+ROOM = (
+    """
+logs=$(dirname -- "$1")
+(umask 077; mkdir -p -- "$logs")
+if [ -O "$logs" ]; then chmod 0700 -- "$logs"; fi
+""",
+    "/w/log/it.log",
+)
 
 
 @pytest.mark.parametrize("init", ["supervisord", "systemd"])
